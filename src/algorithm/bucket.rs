@@ -1,0 +1,203 @@
+//! The arithmetic that the token bucket and the leaky bucket share.
+//!
+//! # Tokens since the epoch
+//!
+//! With `f` bits of fraction, let `V(now) = floor(now * limit * 2^f / period)`: the tokens generated since the clock's
+//! epoch, in units of 2^-f tokens. The word holds `c`, the tokens spent since the epoch in the same unit. Then what is
+//! in use is `used = max(0, c - V(now))`, and `n` tokens may pass iff `used + n <= burst`; they leave
+//! `c = V(now) + used + n`.
+//!
+//! This is GCRA (ITU-T I.371, annex A; the "theoretical arrival time" is the moment when `V` reaches `c`), counted in
+//! fractions of a token where others count in nanoseconds. A token is then always a whole number of units, so
+//! nothing is ever rounded but the moment at which the bucket last was full, once, by less than one unit. A rate
+//! of 3 per second is 3 per second in any long run, and so is one of 10^12.
+//!
+//! # How fine, and how far
+//!
+//! `f` is the largest for which everything that can be spent by [`Timestamp::HORIZON`] fits in the word. That makes
+//! a unit worth at most 0.47 ns, plus 2^-63 of the time in which an empty bucket fills: what the rounding of the moment
+//! can amount to, always in the caller's favour.
+//!
+//! A rate above some 4 × 10^9 per second has no room for fractions, and no room to count to the horizon either.
+//! There `c` and `V` are counted modulo 2^64, and `c` is taken to be in the future of `V` if it is less than the
+//! burst and an hour's tokens ahead, in the past otherwise. A clock that steps back by more than an hour therefore
+//! fills such a bucket, and a bucket left alone for longer than the modulus lasts (213 days at 10^12 a second) may,
+//! with a probability of the hour to those days, refuse for up to that hour.
+
+use core::time::Duration;
+
+use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Ratio};
+
+/// The highest rate, in units per second: it leaves a state readable for 48 days.
+const MOST_PER_SECOND: u64 = 1 << 42;
+
+/// The largest burst of a bucket that counts modulo 2^64: a quarter of the modulus.
+const MOST_WRAPPING_BURST: u64 = 1 << 62;
+
+/// A quota as a bucket, and how full a fresh one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bucket {
+    /// Units of 2^-f tokens per nanosecond.
+    rate: Ratio,
+    /// The burst in the same units.
+    capacity: u64,
+    /// `f`: a token is 2^f units.
+    token_bits: u32,
+    /// How far ahead of `V` a `c` counts as future, in units, if they are counted modulo 2^64.
+    reach: Option<u64>,
+    /// How many tokens a fresh bucket lacks.
+    lacking: u64,
+    quota: Quota,
+}
+
+/// What [`Bucket::take`] found and took, in units.
+pub(super) struct Taken {
+    pub(super) next: u64,
+    /// `V(now)`.
+    generated: u64,
+    /// In use before this request, and after it.
+    used: [u64; 2],
+    now: u64,
+}
+
+impl Bucket {
+    pub(super) const fn new(quota: Quota) -> Result<Self, QuotaError> {
+        let (limit, period) = match quota.validated() {
+            Ok(valid) => valid,
+            Err(error) => return Err(error),
+        };
+        let burst = match quota.explicit_burst() {
+            Some(0) => return Err(QuotaError::ZeroBurst),
+            Some(burst) => burst,
+            None => limit,
+        };
+        if limit as u128 * 1_000_000_000 > MOST_PER_SECOND as u128 * period as u128 {
+            return Err(QuotaError::RateTooHigh { limit, period: quota.period(), most: MOST_PER_SECOND });
+        }
+        let by_horizon = tokens_in(Timestamp::HORIZON.as_nanos(), limit, period);
+        let (token_bits, reach) = if by_horizon + burst as u128 <= u64::MAX as u128 {
+            ((by_horizon as u64 + burst).leading_zeros(), None)
+        } else if by_horizon <= 1 << 63 {
+            return Err(QuotaError::BurstTooLarge { burst, most: u64::MAX - by_horizon as u64 });
+        } else if burst > MOST_WRAPPING_BURST {
+            return Err(QuotaError::BurstTooLarge { burst, most: MOST_WRAPPING_BURST });
+        } else {
+            const HOUR: u64 = 60 * 60 * 1_000_000_000;
+            (0, Some(burst + tokens_in(HOUR, limit, period) as u64))
+        };
+        Ok(Self {
+            // Fits: `limit * 2^f / period` is less than 2^64 divided by the horizon, and a period is at most that.
+            rate: Ratio::new(limit << token_bits, period),
+            capacity: burst << token_bits,
+            token_bits,
+            reach,
+            lacking: 0,
+            quota,
+        })
+    }
+
+    /// The same bucket, but a fresh one holds `start` tokens.
+    pub(super) const fn starting_with(self, start: u64) -> Result<Self, QuotaError> {
+        let burst = self.burst();
+        if start > burst {
+            return Err(QuotaError::StartTooLarge { start, burst });
+        }
+        Ok(Self { lacking: burst - start, ..self })
+    }
+
+    pub(super) const fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    pub(super) const fn burst(&self) -> u64 {
+        self.capacity >> self.token_bits
+    }
+
+    /// The word of a bucket that lacks what a fresh one lacks.
+    pub(super) fn fresh(&self, now: Timestamp) -> u64 {
+        let generated = self.rate.units_at(now.within_horizon());
+        match (self.lacking, self.reach) {
+            // Full at any time, earlier ones included.
+            (0, None) => 0,
+            (0, Some(_)) => generated.wrapping_sub(1 << 63),
+            (lacking, _) => generated.wrapping_add(lacking << self.token_bits),
+        }
+    }
+
+    /// Takes `cost` tokens if they are there; a cost of 0 takes nothing but asks for one.
+    #[inline]
+    pub(super) fn take(&self, word: u64, cost: u64, now: Timestamp) -> Result<Taken, Denied> {
+        let now = now.within_horizon();
+        let generated = self.rate.units_at(now);
+        let used = self.used(word, generated);
+        let asked = cost.max(1);
+        if asked > self.burst() {
+            return Err(self.denied(used, generated, now, None));
+        }
+        // What may be in use for the request to pass. `asked <= burst`, so the shift keeps all bits.
+        let allowed = self.capacity - (asked << self.token_bits);
+        if used > allowed {
+            return Err(self.denied(used, generated, now, Some(used - allowed)));
+        }
+        let after = used + (cost << self.token_bits);
+        let next = if cost == 0 { word } else { generated.wrapping_add(after) };
+        Ok(Taken { next, generated, used: [used, after], now })
+    }
+
+    /// The answer to a request that was taken; `delayed` until what was in use before it has drained.
+    #[inline]
+    pub(super) fn allowed(&self, taken: &Taken, delayed: bool) -> Allowed {
+        let [before, after] = taken.used;
+        let drained = |units| wait(self.rate.time_for(units, taken.now, taken.generated));
+        Allowed {
+            limit: self.burst(),
+            remaining: (self.capacity - after) >> self.token_bits,
+            reset_after: drained(after),
+            delay: if delayed { drained(before) } else { Duration::ZERO },
+        }
+    }
+
+    /// The refusal of a request for which `excess` units too many are in use.
+    #[cold]
+    fn denied(&self, used: u64, generated: u64, now: u64, excess: Option<u64>) -> Denied {
+        let drained = |units| wait(self.rate.time_for(units, now, generated));
+        Denied {
+            limit: self.burst(),
+            remaining: self.capacity.saturating_sub(used) >> self.token_bits,
+            reset_after: drained(used),
+            retry_after: excess.map(drained),
+        }
+    }
+
+    /// The word after as many as `cost` tokens of those in use are given back.
+    pub(super) fn refund(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+        let used = self.used(word, self.rate.units_at(now.within_horizon()));
+        word.wrapping_sub(used.min(cost.min(self.burst()) << self.token_bits))
+    }
+
+    /// The units in use: how far `spent` is ahead of `generated`.
+    #[inline]
+    const fn used(&self, spent: u64, generated: u64) -> u64 {
+        match self.reach {
+            None => spent.saturating_sub(generated),
+            Some(reach) => {
+                let ahead = spent.wrapping_sub(generated);
+                if ahead <= reach { ahead } else { 0 }
+            }
+        }
+    }
+}
+
+/// `limit / period` tokens for the time `nanos`, rounded up. At most 2^126.
+const fn tokens_in(nanos: u64, limit: u64, period: u64) -> u128 {
+    (nanos as u128 * limit as u128).div_ceil(period as u128)
+}
+
+/// A wait in nanoseconds as a [`Duration`], which holds any wait that a bucket can have.
+#[inline]
+pub(super) fn wait(nanos: u128) -> Duration {
+    match u64::try_from(nanos) {
+        Ok(nanos) => Duration::from_nanos(nanos),
+        Err(_) => Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32),
+    }
+}

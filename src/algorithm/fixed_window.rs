@@ -1,0 +1,134 @@
+//! The fixed window: `limit` per window of the clock.
+//!
+//! Time is cut into windows of one period, counted from the clock's epoch. Each window admits `limit` units. At
+//! its end all is forgotten.
+//!
+//! - **Equation**: `count + n <= limit`, where `count` (units) is what was admitted in the window in force.
+//! - **Bound**: `2 * limit` in any period, half at the end of one window and half at the beginning of the next.
+//! - **Memory**: 8 bytes a key: the window's number and the count. 136 years of windows have to fit in the number, so
+//!   the limit is at most 4.2 × 10^9 per second, 1.3 × 10^11 per minute.
+//! - **Choose it** for quotas per day or month, where "when does it reset" must have a simple answer. A window of a
+//!   day begins at midnight UTC only if the clock counts from such a midnight.
+//! - **Reference**: none; it is what everybody writes first.
+
+use core::time::Duration;
+
+use super::{
+    Rule,
+    window::{Position, Windows},
+};
+use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
+
+/// `limit` units per window of the clock, one `period` long.
+///
+/// ```
+/// use std::time::Duration;
+/// use tollgate::{FixedWindow, Limiter, ManualClock, Quota, RateLimiter};
+///
+/// let clock = ManualClock::new();
+/// let limiter = RateLimiter::with_clock(FixedWindow::new(Quota::per_minute(2))?, clock.clone());
+///
+/// clock.advance(Duration::from_secs(45));
+/// assert!(limiter.check_n(2).is_ok());
+/// assert_eq!(limiter.check().unwrap_err().retry_after, Some(Duration::from_secs(15)));
+///
+/// clock.advance(Duration::from_secs(15)); // the next window
+/// assert!(limiter.check_n(2).is_ok());
+/// # Ok::<(), tollgate::QuotaError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedWindow {
+    quota: Quota,
+    windows: Windows,
+}
+
+impl FixedWindow {
+    /// Windows of the quota's period, from the clock's epoch on.
+    ///
+    /// # Errors
+    ///
+    /// [`QuotaError`] if the limit or the period is 0, the period is over 136 years, a burst is given, or the limit does
+    /// not fit in the state beside the window's number.
+    pub const fn new(quota: Quota) -> Result<Self, QuotaError> {
+        match Windows::new(quota, 1, "fixed window") {
+            Ok(windows) => Ok(Self { quota, windows }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where `word` stands at `now`, and what was admitted in the window in force.
+    #[inline]
+    const fn read(&self, word: u64, now: Timestamp) -> (Position, u64) {
+        let position = self.windows.position(word >> self.windows.count_bits, now);
+        let count = if position.age == 0 { self.windows.count(word) } else { 0 };
+        (position, count)
+    }
+
+    #[inline]
+    const fn word(&self, number: u64, count: u64) -> u64 {
+        number << self.windows.count_bits | count
+    }
+}
+
+impl Rule for FixedWindow {
+    fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    fn fresh(&self, _now: Timestamp) -> u64 {
+        0
+    }
+
+    #[inline]
+    fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
+        let (position, count) = self.read(word, now);
+        let limit = self.quota.limit();
+        let remaining = limit - count;
+        let end = Duration::from_nanos(position.lead + position.rest);
+        let reset_after = |count| if count == 0 { Duration::ZERO } else { end };
+        let asked = cost.max(1);
+        if asked > remaining {
+            let retry_after = (asked <= limit).then_some(end);
+            return Err(Denied { limit, remaining, reset_after: reset_after(count), retry_after });
+        }
+        let count = count + cost;
+        let allowed =
+            Allowed { limit, remaining: limit - count, reset_after: reset_after(count), delay: Duration::ZERO };
+        Ok((allowed, if cost == 0 { word } else { self.word(position.number, count) }))
+    }
+
+    /// Units of a window that has ended are forgotten already, and are not given back.
+    fn refund(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+        let (_, count) = self.read(word, now);
+        word - count.min(cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_nanosecond_belongs_to_the_old_window() {
+        let rule = FixedWindow::new(Quota::per_second(1)).unwrap();
+        let (_, word) = rule.step(0, 1, Timestamp::from_nanos(999_999_999)).unwrap();
+        assert!(rule.step(word, 1, Timestamp::from_nanos(999_999_999)).is_err());
+        assert!(rule.step(word, 1, Timestamp::from_secs(1)).is_ok());
+    }
+
+    #[test]
+    fn the_largest_limit_fits_and_the_next_does_not() {
+        for period in [1, 2, 1_000, 1_000_000_000, 86_400_000_000_000, Timestamp::HORIZON.as_nanos()] {
+            let quota = |limit| Quota::new(limit, Duration::from_nanos(period));
+            let most = match FixedWindow::new(quota(u64::MAX)) {
+                Err(QuotaError::LimitTooLarge { most, .. }) => most,
+                other => panic!("{other:?}"),
+            };
+            assert!(FixedWindow::new(quota(most + 1)).is_err());
+            let rule = FixedWindow::new(quota(most)).unwrap();
+            let (allowed, word) = rule.step(0, most, Timestamp::HORIZON).unwrap();
+            assert_eq!(allowed.remaining, 0);
+            assert_eq!(rule.step(word, 1, Timestamp::HORIZON).unwrap_err().remaining, 0);
+        }
+    }
+}

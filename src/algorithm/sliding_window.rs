@@ -1,0 +1,208 @@
+//! The sliding window, as a counter: the last window counts by how much of it still overlaps the period up to now.
+//!
+//! Time is cut into windows as in the fixed window. What was admitted in the previous window counts as if it had been
+//! spread evenly over it, so that its weight falls steadily from 1 to 0 in the course of the current window. The
+//! comparison is made in whole numbers; nothing is rounded.
+//!
+//! - **Equation**: `previous * (length - elapsed) + (current + n) * length <= limit * length`, with counts in units and
+//!   times in nanoseconds.
+//! - **Bound**: `2 * limit - 1` in any period, reached only by a burst late in one window and a trickle through
+//!   the next; `limit` per period on average. A burst of the whole limit at a window's beginning blocks for `length +
+//!   length / limit`.
+//! - **Memory**: 8 bytes a key: the window's number and two counts. 136 years of windows have to fit in the number,
+//!   so the limit is at most 65,535 per second, 524,287 per minute, 4,194,303 per hour; beyond, use a token bucket.
+//! - **Choose it** for limits per minute or hour that should neither double at an edge nor need a log.
+//! - **Reference**: J. Desgats, "How we built rate limiting capable of scaling to millions of domains", Cloudflare
+//!   (2017).
+
+use core::time::Duration;
+
+use super::{
+    Rule,
+    window::{Position, Windows},
+};
+use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Divisor};
+
+/// `limit` units per `period`, the previous window weighted by its overlap.
+///
+/// ```
+/// use std::time::Duration;
+/// use tollgate::{Limiter, ManualClock, Quota, RateLimiter, SlidingWindow};
+///
+/// let clock = ManualClock::new();
+/// let limiter = RateLimiter::with_clock(SlidingWindow::new(Quota::per_minute(4))?, clock.clone());
+///
+/// assert!(limiter.check_n(4).is_ok());
+/// // At 1:15 a quarter of the previous minute has gone, and with it a quarter of its four units.
+/// assert_eq!(limiter.check().unwrap_err().retry_after, Some(Duration::from_secs(75)));
+/// clock.advance(Duration::from_secs(75));
+/// assert!(limiter.check().is_ok());
+/// assert!(limiter.check().is_err());
+/// # Ok::<(), tollgate::QuotaError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlidingWindow {
+    quota: Quota,
+    windows: Windows,
+    per_length: Divisor,
+}
+
+/// A state at some time.
+struct View {
+    position: Position,
+    previous: u64,
+    current: u64,
+}
+
+impl SlidingWindow {
+    /// Windows of the quota's period, from the clock's epoch on.
+    ///
+    /// # Errors
+    ///
+    /// [`QuotaError`] if the limit or the period is 0, the period is over 136 years, a burst is given, or two counts of
+    /// the limit do not fit in the state beside the window's number.
+    pub const fn new(quota: Quota) -> Result<Self, QuotaError> {
+        match Windows::new(quota, 2, "sliding window") {
+            Ok(windows) => Ok(Self { quota, windows, per_length: Divisor::new(windows.length) }),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[inline]
+    const fn read(&self, word: u64, now: Timestamp) -> View {
+        let bits = self.windows.count_bits;
+        let position = self.windows.position(word >> (2 * bits), now);
+        let (previous, current) = (self.windows.count(word >> bits), self.windows.count(word));
+        let (previous, current) = match position.age {
+            0 => (previous, current),
+            1 => (current, 0),
+            _ => (0, 0),
+        };
+        View { position, previous, current }
+    }
+
+    #[inline]
+    const fn word(&self, number: u64, previous: u64, current: u64) -> u64 {
+        let bits = self.windows.count_bits;
+        number << (2 * bits) | previous << bits | current
+    }
+
+    /// The units that count against the limit, rounded up.
+    ///
+    /// Costs are whole, so `x + n <= limit` holds for a fraction `x` iff it holds for the next whole number: rounding
+    /// up here decides exactly as the equation does.
+    #[inline]
+    const fn used(&self, view: &View) -> u64 {
+        let weighted = self.per_length.div_ceil(view.previous as u128 * view.position.rest as u128);
+        view.current + weighted as u64
+    }
+
+    /// The time until nothing counts any more.
+    #[inline]
+    const fn reset_after(&self, view: &View) -> Duration {
+        let windows = match (view.previous, view.current) {
+            (0, 0) => return Duration::ZERO,
+            (_, 0) => 0,
+            _ => 1,
+        };
+        Duration::from_nanos(view.position.lead + view.position.rest + windows * self.windows.length)
+    }
+
+    /// The time until `asked` units, refused now but no more than the limit, pass.
+    #[cold]
+    fn retry_after(&self, view: &View, asked: u64) -> Duration {
+        let Position { lead, rest, .. } = view.position;
+        let limit = self.quota.limit();
+        // How much of a window of `count` units may be left for it to fit beside the rest of the limit.
+        let tolerable = |room: u64, count: u64| (room as u128 * self.windows.length as u128 / count as u128) as u64;
+        let wait = match limit.checked_sub(view.current + asked) {
+            // Within the window in force: enough of the previous one has to go.
+            Some(room) => rest - tolerable(room, view.previous),
+            // In the next window, where the current one is the previous.
+            None => rest + self.windows.length - tolerable(limit - asked, view.current),
+        };
+        Duration::from_nanos(lead + wait)
+    }
+}
+
+impl Rule for SlidingWindow {
+    fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    fn fresh(&self, _now: Timestamp) -> u64 {
+        0
+    }
+
+    #[inline]
+    fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
+        let mut view = self.read(word, now);
+        let limit = self.quota.limit();
+        // More than the limit may count where the clock has stepped back within a window.
+        let remaining = limit.saturating_sub(self.used(&view));
+        let asked = cost.max(1);
+        if asked > remaining {
+            let retry_after = (asked <= limit).then(|| self.retry_after(&view, asked));
+            return Err(Denied { limit, remaining, reset_after: self.reset_after(&view), retry_after });
+        }
+        view.current += cost;
+        let allowed =
+            Allowed { limit, remaining: remaining - cost, reset_after: self.reset_after(&view), delay: Duration::ZERO };
+        let next = if cost == 0 { word } else { self.word(view.position.number, view.previous, view.current) };
+        Ok((allowed, next))
+    }
+
+    /// Units of the current window go first, then those of the previous one; older ones are forgotten already.
+    fn refund(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+        let View { position, previous, current } = self.read(word, now);
+        let from_current = current.min(cost);
+        let from_previous = previous.min(cost - from_current);
+        if from_current + from_previous == 0 {
+            return word;
+        }
+        self.word(position.number, previous - from_previous, current - from_current)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn a_fraction_of_a_unit_counts() {
+        // 10 in the first second; at 1.05 s they weigh 9.5, which leaves room for none.
+        let rule = SlidingWindow::new(Quota::per_second(10)).unwrap();
+        let (_, word) = rule.step(0, 10, at(0)).unwrap();
+        assert!(rule.step(word, 1, at(1_050)).is_err());
+        assert!(rule.step(word, 1, at(1_099)).is_err());
+        assert!(rule.step(word, 1, at(1_100)).is_ok());
+    }
+
+    #[test]
+    fn after_two_windows_nothing_is_left() {
+        let rule = SlidingWindow::new(Quota::per_second(10)).unwrap();
+        let (allowed, word) = rule.step(0, 10, at(300)).unwrap();
+        assert_eq!(allowed.reset_after, Duration::from_millis(1_700));
+        assert_eq!(rule.step(word, 10, at(2_000)).unwrap().0.remaining, 0);
+    }
+
+    #[test]
+    fn the_largest_limit_fits_and_the_next_does_not() {
+        for period in [1, 2, 1_000, 1_000_000_000, 86_400_000_000_000, Timestamp::HORIZON.as_nanos()] {
+            let quota = |limit| Quota::new(limit, Duration::from_nanos(period));
+            let most = match SlidingWindow::new(quota(u64::MAX)) {
+                Err(QuotaError::LimitTooLarge { most, .. }) => most,
+                other => panic!("{other:?}"),
+            };
+            assert!(SlidingWindow::new(quota(most + 1)).is_err());
+            let rule = SlidingWindow::new(quota(most)).unwrap();
+            let last_window = Timestamp::from_nanos(Timestamp::HORIZON.as_nanos() / period * period);
+            let (_, word) = rule.step(0, most, last_window - Duration::from_nanos(period)).unwrap();
+            assert_eq!(rule.step(word, 1, last_window).unwrap_err().remaining, 0);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What the fixed and the sliding window share: numbered windows of the clock, and where a state stands in them.
+
+use crate::{Quota, QuotaError, Timestamp, ratio::Ratio};
+
+/// Windows of one length, numbered from the clock's epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Windows {
+    /// The length of a window, in nanoseconds.
+    pub(super) length: u64,
+    /// One window per length.
+    number: Ratio,
+    /// The bits that a word has for each count, beside the window's number.
+    pub(super) count_bits: u32,
+}
+
+/// Where a state stands at some time.
+pub(super) struct Position {
+    /// The window in force: that of the time, or that of the state if the time is before it.
+    pub(super) number: u64,
+    /// How many windows the state is behind the one in force.
+    pub(super) age: u64,
+    /// The time until the window in force begins: 0 but where the clock has stepped back, in nanoseconds.
+    pub(super) lead: u64,
+    /// What is left of the window in force, at the time or at its beginning, in nanoseconds.
+    pub(super) rest: u64,
+}
+
+impl Windows {
+    /// Windows of the quota's period, with room for `counts` counts of its limit in a word.
+    ///
+    /// The number never wraps before the horizon, so a state is never taken for one of another lap, however long it
+    /// was left alone. That is worth more than larger limits would be: a limit that leaves no room for it is refused.
+    pub(super) const fn new(quota: Quota, counts: u32, algorithm: &'static str) -> Result<Self, QuotaError> {
+        let (limit, length) = match quota.validated_without_burst(algorithm) {
+            Ok(valid) => valid,
+            Err(error) => return Err(error),
+        };
+        let number_bits = u64::BITS - (Timestamp::HORIZON.as_nanos() / length).leading_zeros();
+        let count_bits = (u64::BITS - number_bits) / counts;
+        let most = (1 << count_bits) - 1;
+        if limit > most {
+            return Err(QuotaError::LimitTooLarge { algorithm, limit, period: quota.period(), most });
+        }
+        Ok(Self { length, number: Ratio::new(1, length), count_bits })
+    }
+
+    /// Where a state of the window `stored` stands at `now`.
+    #[inline]
+    pub(super) const fn position(&self, stored: u64, now: Timestamp) -> Position {
+        let now = now.within_horizon();
+        let number = self.number.units_at(now);
+        let elapsed = now - number * self.length;
+        if stored > number {
+            let lead = (stored - number) * self.length - elapsed;
+            Position { number: stored, age: 0, lead, rest: self.length }
+        } else {
+            Position { number, age: number - stored, lead: 0, rest: self.length - elapsed }
+        }
+    }
+
+    /// The lowest `count_bits` bits of `word`.
+    #[inline]
+    pub(super) const fn count(&self, word: u64) -> u64 {
+        word & ((1 << self.count_bits) - 1)
+    }
+}

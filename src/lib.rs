@@ -1,0 +1,41 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # A tour
+//!
+//! - A [`Quota`] says how much may pass: a limit of units per period, and for the buckets a burst.
+//! - An algorithm says how it is counted: [`FixedWindow`], [`SlidingLog`], [`SlidingWindow`], [`TokenBucket`],
+//!   [`LeakyBucket`]. [`algorithm`] compares them. A quota that one cannot hold exactly is a [`QuotaError`].
+//! - A [`Clock`] says what time it is, as a [`Timestamp`]: [`MonotonicClock`], [`CoarseClock`], [`ManualClock`], or your
+//!   own.
+//! - A [`RateLimiter`] puts the three together, with an atomic state. Requests go through the [`Limiter`] trait.
+//! - The answer is a [`Decision`]: [`Allowed`] or [`Denied`], each with what to tell the caller.
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod algorithm;
+mod cell;
+mod clock;
+mod decision;
+mod error;
+mod limiter;
+mod quota;
+mod rate_limiter;
+mod ratio;
+mod ring;
+mod sync;
+mod timestamp;
+
+#[cfg(feature = "std")]
+pub use clock::Ticker;
+pub use {
+    algorithm::{Algorithm, FixedWindow, LeakyBucket, SlidingLog, SlidingWindow, TokenBucket},
+    clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
+    decision::{Allowed, Decision, Denied},
+    error::QuotaError,
+    limiter::Limiter,
+    quota::Quota,
+    rate_limiter::RateLimiter,
+    timestamp::Timestamp,
+};

@@ -1,0 +1,163 @@
+//! The trait that all limiters meet.
+
+use crate::{Decision, Timestamp};
+
+/// Decides whether requests may pass.
+///
+/// Five verbs: [`check`](Self::check) decides and takes, [`peek`](Self::peek) decides as `check` would and takes
+/// nothing, [`refund`](Self::refund) gives back, [`reset`](Self::reset) forgets. Each also comes `_at` an explicit
+/// time, which must be one of the limiter's own clock; `check` and `peek` come for a cost of 1 and, with `_n`, for any
+/// cost.
+///
+/// A cost of 0 asks whether a single unit is left, and takes nothing: it is allowed iff a cost of 1 would be.
+///
+/// The trait is object-safe. No method panics, blocks or allocates.
+///
+/// ```
+/// use tollgate::{FixedWindow, Limiter, ManualClock, Quota, RateLimiter, TokenBucket};
+///
+/// let clock = ManualClock::new();
+/// let limiters: Vec<Box<dyn Limiter>> = vec![
+///     Box::new(RateLimiter::with_clock(FixedWindow::new(Quota::per_minute(100))?, clock.clone())),
+///     Box::new(RateLimiter::with_clock(TokenBucket::new(Quota::per_second(5))?, clock)),
+/// ];
+/// for limiter in &limiters {
+///     let before = limiter.peek();
+///     assert_eq!(limiter.check(), before);
+///     limiter.refund(1);
+///     assert_eq!(limiter.peek(), before);
+/// }
+/// # Ok::<(), tollgate::QuotaError>(())
+/// ```
+pub trait Limiter {
+    /// The time by the limiter's clock.
+    fn now(&self) -> Timestamp;
+
+    /// Decides on `cost` units at `now`, and takes them if they pass.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::Denied) if the request must not pass; nothing is taken then.
+    fn check_n_at(&self, cost: u64, now: Timestamp) -> Decision;
+
+    /// Answers as [`check_n_at`](Self::check_n_at) would, and takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::Denied) if the request would not pass.
+    fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision;
+
+    /// Gives back up to `cost` units at `now`, as many as are still in use.
+    ///
+    /// Right after a check it leaves the limiter as if neither had happened. What has been regained in the meantime is
+    /// not given back twice: a full bucket stays full, a window that has ended stays ended. Refund only what was taken;
+    /// within any time, no more is admitted than the algorithm's bound and what was refunded.
+    fn refund_at(&self, cost: u64, now: Timestamp);
+
+    /// Makes the limiter as new at `now`: all that was taken is forgotten.
+    fn reset_at(&self, now: Timestamp);
+
+    /// Decides on one unit now, and takes it if it passes.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::Denied) if the request must not pass; nothing is taken then.
+    #[inline]
+    fn check(&self) -> Decision {
+        self.check_n_at(1, self.now())
+    }
+
+    /// Decides on `cost` units now, and takes them if they pass.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::Denied) if the request must not pass; nothing is taken then.
+    #[inline]
+    fn check_n(&self, cost: u64) -> Decision {
+        self.check_n_at(cost, self.now())
+    }
+
+    /// Decides on one unit at `now`, and takes it if it passes.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::Denied) if the request must not pass; nothing is taken then.
+    #[inline]
+    fn check_at(&self, now: Timestamp) -> Decision {
+        self.check_n_at(1, now)
+    }
+
+    /// Answers as [`check`](Self::check) would, and takes nothing.
+    ///
+    /// The units left *before* any request are the `remaining` of `peek_n(0)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::Denied) if the request would not pass.
+    #[inline]
+    fn peek(&self) -> Decision {
+        self.peek_n_at(1, self.now())
+    }
+
+    /// Answers as [`check_n`](Self::check_n) would, and takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::Denied) if the request would not pass.
+    #[inline]
+    fn peek_n(&self, cost: u64) -> Decision {
+        self.peek_n_at(cost, self.now())
+    }
+
+    /// Answers as [`check_at`](Self::check_at) would, and takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::Denied) if the request would not pass.
+    #[inline]
+    fn peek_at(&self, now: Timestamp) -> Decision {
+        self.peek_n_at(1, now)
+    }
+
+    /// Gives back up to `cost` units now; see [`refund_at`](Self::refund_at).
+    #[inline]
+    fn refund(&self, cost: u64) {
+        self.refund_at(cost, self.now());
+    }
+
+    /// Makes the limiter as new.
+    #[inline]
+    fn reset(&self) {
+        self.reset_at(self.now());
+    }
+}
+
+/// A limiter behind a pointer is a limiter.
+macro_rules! limiter_behind {
+    ($($pointer:ty),+) => {$(
+        impl<L: Limiter + ?Sized> Limiter for $pointer {
+            #[inline]
+            fn now(&self) -> Timestamp {
+                (**self).now()
+            }
+            #[inline]
+            fn check_n_at(&self, cost: u64, now: Timestamp) -> Decision {
+                (**self).check_n_at(cost, now)
+            }
+            #[inline]
+            fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
+                (**self).peek_n_at(cost, now)
+            }
+            #[inline]
+            fn refund_at(&self, cost: u64, now: Timestamp) {
+                (**self).refund_at(cost, now);
+            }
+            #[inline]
+            fn reset_at(&self, now: Timestamp) {
+                (**self).reset_at(now);
+            }
+        }
+    )+};
+}
+
+limiter_behind!(&L, alloc::boxed::Box<L>, alloc::sync::Arc<L>);

@@ -1,0 +1,86 @@
+//! One limiter: an algorithm, its state, a clock.
+
+use crate::{Algorithm, Clock, Decision, Limiter, MonotonicClock, Timestamp};
+
+/// One algorithm, one state, one clock: a single limit, shared by all who hold a reference.
+///
+/// Behind a reference or an `Arc` it can be used from any number of threads; none of them ever waits for another.
+/// In a struct field the type is `RateLimiter<TokenBucket>`.
+///
+/// ```
+/// # #[cfg(feature = "std")] {
+/// use tollgate::{Limiter, Quota, RateLimiter, TokenBucket};
+///
+/// struct Uploads {
+///     bytes: RateLimiter<TokenBucket>,
+/// }
+///
+/// let bucket = TokenBucket::new(Quota::per_second(1_000_000))?;
+/// let uploads = Uploads { bytes: RateLimiter::new(bucket) };
+/// assert!(uploads.bytes.check_n(64 * 1024).is_ok());
+/// # }
+/// # Ok::<(), tollgate::QuotaError>(())
+/// ```
+#[derive(Debug)]
+pub struct RateLimiter<A: Algorithm, C = MonotonicClock> {
+    algorithm: A,
+    state: A::State,
+    clock: C,
+}
+
+#[cfg(feature = "std")]
+impl<A: Algorithm> RateLimiter<A> {
+    /// A limiter by the operating system's monotonic clock.
+    #[must_use]
+    pub fn new(algorithm: A) -> Self {
+        Self::with_clock(algorithm, MonotonicClock::new())
+    }
+}
+
+impl<A: Algorithm, C: Clock> RateLimiter<A, C> {
+    /// A limiter by `clock`.
+    #[must_use]
+    pub fn with_clock(algorithm: A, clock: C) -> Self {
+        let state = algorithm.new_state(clock.now());
+        Self { algorithm, state, clock }
+    }
+
+    /// The algorithm, with its quota.
+    #[must_use]
+    pub fn algorithm(&self) -> &A {
+        &self.algorithm
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &C {
+        &self.clock
+    }
+}
+
+impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
+    #[inline]
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    #[inline]
+    fn check_n_at(&self, cost: u64, now: Timestamp) -> Decision {
+        self.algorithm.check(&self.state, cost, now)
+    }
+
+    #[inline]
+    fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
+        self.algorithm.peek(&self.state, cost, now)
+    }
+
+    #[inline]
+    fn refund_at(&self, cost: u64, now: Timestamp) {
+        self.algorithm.refund(&self.state, cost, now);
+    }
+
+    #[inline]
+    fn reset_at(&self, now: Timestamp) {
+        self.algorithm.reset(&self.state, now);
+    }
+}
