@@ -37,24 +37,35 @@ impl Cell {
         self.word.store(word, Ordering::Relaxed);
     }
 
-    /// Applies `step` to the word until its result is swapped in, or until it refuses.
-    #[inline]
-    pub(crate) fn update<T, E>(&self, step: impl Fn(u64) -> Result<(T, u64), E>) -> Result<T, E> {
-        update(&self.word, step)
+    #[inline(always)]
+    pub(crate) fn update<U: Update>(&self, update: &U) -> Result<U::Answer, U::Refusal> {
+        self::update(&self.word, update)
     }
 }
 
-/// Applies `step` to `word` until its result is swapped in, or until it refuses.
+/// A change of a word, as a pure function of it.
 ///
-/// A refusal, or a step that leaves the word as it is, stores nothing. A failed swap means that another thread
+/// A trait and not a closure, because a closure cannot be told to be inlined always, and only if it is inlined does
+/// an answer that the caller ignores cost nothing.
+pub(crate) trait Update {
+    type Answer;
+    type Refusal;
+
+    /// The answer and the next word, or a refusal.
+    fn apply(&self, word: u64) -> Result<(Self::Answer, u64), Self::Refusal>;
+}
+
+/// Applies `update` to `word` until its result is swapped in, or until it refuses.
+///
+/// A refusal, or an update that leaves the word as it is, stores nothing. A failed swap means that another thread
 /// succeeded, so threads make progress as a whole; the loser spins a little first, and longer each time, which keeps
-/// the cache line with the winner for a few more of its own steps.
-#[inline]
-pub(crate) fn update<T, E>(word: &AtomicU64, step: impl Fn(u64) -> Result<(T, u64), E>) -> Result<T, E> {
+/// the cache line with the winner for a few more of its own updates.
+#[inline(always)]
+pub(crate) fn update<U: Update>(word: &AtomicU64, update: &U) -> Result<U::Answer, U::Refusal> {
     let mut current = word.load(Ordering::Relaxed);
     let mut back_off = BackOff::new();
     loop {
-        let (answer, next) = step(current)?;
+        let (answer, next) = update.apply(current)?;
         if next == current {
             return Ok(answer);
         }

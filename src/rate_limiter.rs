@@ -64,12 +64,12 @@ impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
         self.clock.now()
     }
 
-    #[inline]
+    #[inline(always)]
     fn check_n_at(&self, cost: u64, now: Timestamp) -> Decision {
         self.algorithm.check(&self.state, cost, now)
     }
 
-    #[inline]
+    #[inline(always)]
     fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
         self.algorithm.peek(&self.state, cost, now)
     }

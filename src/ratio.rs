@@ -4,6 +4,8 @@
 //! how long does it take to generate `n` more? Both are answered to the last unit and the last nanosecond, so that a
 //! rate never drifts and a wait is never a nanosecond short.
 
+use core::num::NonZero;
+
 /// The fraction `numerator / denominator`, as units per nanosecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ratio {
@@ -38,7 +40,7 @@ impl Ratio {
     ///
     /// Exact: the fraction is too large by less than 2^-128, the product by less than `t * 2^-128 < 2^-64`, which
     /// is less than the distance `1 / denominator` from any product that is not whole to the next whole number.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn units_at(&self, t: u64) -> u64 {
         let low = (t as u128 * self.fraction[1] as u128) >> 64;
         let high = (t as u128 * self.fraction[0] as u128 + low) >> 64;
@@ -49,8 +51,8 @@ impl Ratio {
     ///
     /// The exact inverse of [`units_at`](Self::units_at): the smallest `d` with
     /// `units_at(t + d) - units_at(t) >= units`.
-    #[inline]
-    pub(crate) const fn time_for(&self, units: u64, t: u64, units_at_t: u64) -> u128 {
+    #[inline(always)]
+    pub(crate) fn time_for(&self, units: u64, t: u64, units_at_t: u64) -> u128 {
         if units == 0 {
             return 0;
         }
@@ -63,7 +65,7 @@ impl Ratio {
     /// `t * numerator` modulo the denominator, given `quotient = units_at(t)`.
     #[inline]
     pub(crate) const fn remainder(&self, t: u64, quotient: u64) -> u64 {
-        t.wrapping_mul(self.numerator.divisor).wrapping_sub(quotient.wrapping_mul(self.denominator))
+        t.wrapping_mul(self.numerator.divisor.get()).wrapping_sub(quotient.wrapping_mul(self.denominator))
     }
 }
 
@@ -71,7 +73,8 @@ impl Ratio {
 /// Transactions on Computers 60 (2011), algorithm 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Divisor {
-    divisor: u64,
+    // Not zero by type, so that the optimiser can drop an unused quotient: no division can panic.
+    divisor: NonZero<u64>,
     /// The divisor shifted left until its highest bit is set.
     normalised: u64,
     /// `floor((2^128 - 1) / normalised) - 2^64`.
@@ -83,13 +86,14 @@ impl Divisor {
     pub(crate) const fn new(divisor: u64) -> Self {
         let normalised = divisor << divisor.leading_zeros();
         let reciprocal = (u128::MAX / normalised as u128 - (1 << 64)) as u64;
+        let divisor = NonZero::new(divisor).expect("a divisor is not zero");
         Self { divisor, normalised, reciprocal }
     }
 
     /// `ceil(dividend / self)`.
-    #[inline]
-    pub(crate) const fn div_ceil(&self, dividend: u128) -> u128 {
-        if (dividend >> 64) as u64 >= self.divisor {
+    #[inline(always)]
+    pub(crate) fn div_ceil(&self, dividend: u128) -> u128 {
+        if (dividend >> 64) as u64 >= self.divisor.get() {
             // The quotient needs more than 64 bits: a wait of over 584 years.
             return long_div_ceil(dividend, self.divisor);
         }
@@ -98,7 +102,7 @@ impl Divisor {
     }
 
     /// The quotient, which must fit in 64 bits, and the remainder, shifted as the divisor is.
-    #[inline]
+    #[inline(always)]
     const fn div_rem(&self, dividend: u128) -> (u64, u64) {
         let dividend = dividend << self.divisor.leading_zeros();
         let (high, low) = ((dividend >> 64) as u64, dividend as u64);
@@ -117,10 +121,12 @@ impl Divisor {
     }
 }
 
-/// Out of line, to keep the common path small.
+/// Marked cold, to keep the common path small, and inline, so that the optimiser sees that it has no effects.
 #[cold]
-const fn long_div_ceil(dividend: u128, divisor: u64) -> u128 {
-    dividend.div_ceil(divisor as u128)
+#[inline]
+fn long_div_ceil(dividend: u128, divisor: NonZero<u64>) -> u128 {
+    let divisor = NonZero::<u128>::from(divisor);
+    dividend / divisor + u128::from(dividend % divisor > 0)
 }
 
 /// Euclid's algorithm; neither number may be zero.

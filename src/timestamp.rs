@@ -27,12 +27,13 @@ impl Timestamp {
     /// The clock's epoch.
     pub const ZERO: Self = Self(0);
 
-    /// 2^32 seconds (136 years) after the epoch: the last instant that limiters tell apart.
+    /// The last nanosecond of the first 2^32 seconds (136 years) after the epoch: the last instant that limiters tell
+    /// apart from later ones.
     ///
     /// A timestamp may be any `u64`, but for a limiter time stands still from here on: what was admitted stays
     /// admitted, and nothing is regained. It is what lets a state of 64 bits resolve fractions of a nanosecond. A
     /// clock that counts from 1970 reaches it in the year 2106.
-    pub const HORIZON: Self = Self(1_000_000_000 << 32);
+    pub const HORIZON: Self = Self((1_000_000_000 << 32) - 1);
 
     /// The instant `nanos` nanoseconds after the epoch.
     #[must_use]

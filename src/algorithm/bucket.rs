@@ -125,7 +125,7 @@ impl Bucket {
     }
 
     /// Takes `cost` tokens if they are there; a cost of 0 takes nothing but asks for one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&self, word: u64, cost: u64, now: Timestamp) -> Result<Taken, Denied> {
         let now = now.within_horizon();
         let generated = self.rate.units_at(now);
@@ -145,7 +145,7 @@ impl Bucket {
     }
 
     /// The answer to a request that was taken; `delayed` until what was in use before it has drained.
-    #[inline]
+    #[inline(always)]
     pub(super) fn allowed(&self, taken: &Taken, delayed: bool) -> Allowed {
         let [before, after] = taken.used;
         let drained = |units| wait(self.rate.time_for(units, taken.now, taken.generated));
@@ -176,7 +176,7 @@ impl Bucket {
     }
 
     /// The units in use: how far `spent` is ahead of `generated`.
-    #[inline]
+    #[inline(always)]
     const fn used(&self, spent: u64, generated: u64) -> u64 {
         match self.reach {
             None => spent.saturating_sub(generated),
@@ -194,7 +194,7 @@ const fn tokens_in(nanos: u64, limit: u64, period: u64) -> u128 {
 }
 
 /// A wait in nanoseconds as a [`Duration`], which holds any wait that a bucket can have.
-#[inline]
+#[inline(always)]
 pub(super) fn wait(nanos: u128) -> Duration {
     match u64::try_from(nanos) {
         Ok(nanos) => Duration::from_nanos(nanos),

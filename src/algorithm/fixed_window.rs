@@ -57,7 +57,7 @@ impl FixedWindow {
     }
 
     /// Where `word` stands at `now`, and what was admitted in the window in force.
-    #[inline]
+    #[inline(always)]
     const fn read(&self, word: u64, now: Timestamp) -> (Position, u64) {
         let position = self.windows.position(word >> self.windows.count_bits, now);
         let count = if position.age == 0 { self.windows.count(word) } else { 0 };
@@ -79,7 +79,7 @@ impl Rule for FixedWindow {
         0
     }
 
-    #[inline]
+    #[inline(always)]
     fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
         let (position, count) = self.read(word, now);
         let limit = self.quota.limit();

@@ -89,7 +89,7 @@ impl Rule for LeakyBucket {
         self.bucket.fresh(now)
     }
 
-    #[inline]
+    #[inline(always)]
     fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
         let taken = self.bucket.take(word, cost, now)?;
         Ok((self.bucket.allowed(&taken, true), taken.next))

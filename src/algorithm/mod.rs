@@ -18,7 +18,7 @@ mod sliding_window;
 mod token_bucket;
 mod window;
 
-use core::fmt::Debug;
+use core::{convert::Infallible, fmt::Debug};
 
 pub use fixed_window::FixedWindow;
 pub use leaky_bucket::LeakyBucket;
@@ -26,7 +26,10 @@ pub use sliding_log::SlidingLog;
 pub use sliding_window::SlidingWindow;
 pub use token_bucket::TokenBucket;
 
-use crate::{Allowed, Decision, Denied, Quota, Timestamp, cell::Cell};
+use crate::{
+    Allowed, Decision, Denied, Quota, Timestamp,
+    cell::{Cell, Update},
+};
 
 /// How requests are counted: one of the five algorithms, with its quota.
 ///
@@ -92,22 +95,55 @@ impl<R: Rule> Algorithm for R {
         Cell::new(self.fresh(now))
     }
 
-    #[inline]
+    #[inline(always)]
     fn check(&self, state: &Cell, cost: u64, now: Timestamp) -> Decision {
-        state.update(|word| self.step(word, cost, now))
+        state.update(&Take { rule: self, cost, now })
     }
 
-    #[inline]
+    #[inline(always)]
     fn peek(&self, state: &Cell, cost: u64, now: Timestamp) -> Decision {
         self.step(state.load(), cost, now).map(|(allowed, _)| allowed)
     }
 
     fn refund(&self, state: &Cell, cost: u64, now: Timestamp) {
-        let Ok(()) = state.update(|word| Ok::<_, core::convert::Infallible>(((), Rule::refund(self, word, cost, now))));
+        let Ok(()) = state.update(&GiveBack { rule: self, cost, now });
     }
 
     fn reset(&self, state: &Cell, now: Timestamp) {
         state.store(self.fresh(now));
+    }
+}
+
+/// Taking `cost` units at `now`, as an update of a word.
+pub(crate) struct Take<'a, R> {
+    pub(crate) rule: &'a R,
+    pub(crate) cost: u64,
+    pub(crate) now: Timestamp,
+}
+
+impl<R: Rule> Update for Take<'_, R> {
+    type Answer = Allowed;
+    type Refusal = Denied;
+
+    #[inline(always)]
+    fn apply(&self, word: u64) -> Result<(Allowed, u64), Denied> {
+        self.rule.step(word, self.cost, self.now)
+    }
+}
+
+/// Giving back `cost` units at `now`, as an update of a word.
+pub(crate) struct GiveBack<'a, R> {
+    pub(crate) rule: &'a R,
+    pub(crate) cost: u64,
+    pub(crate) now: Timestamp,
+}
+
+impl<R: Rule> Update for GiveBack<'_, R> {
+    type Answer = ();
+    type Refusal = Infallible;
+
+    fn apply(&self, word: u64) -> Result<((), u64), Infallible> {
+        Ok(((), Rule::refund(self.rule, word, self.cost, self.now)))
     }
 }
 

@@ -68,7 +68,7 @@ impl SlidingWindow {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     const fn read(&self, word: u64, now: Timestamp) -> View {
         let bits = self.windows.count_bits;
         let position = self.windows.position(word >> (2 * bits), now);
@@ -91,8 +91,8 @@ impl SlidingWindow {
     ///
     /// Costs are whole, so `x + n <= limit` holds for a fraction `x` iff it holds for the next whole number: rounding
     /// up here decides exactly as the equation does.
-    #[inline]
-    const fn used(&self, view: &View) -> u64 {
+    #[inline(always)]
+    fn used(&self, view: &View) -> u64 {
         let weighted = self.per_length.div_ceil(view.previous as u128 * view.position.rest as u128);
         view.current + weighted as u64
     }
@@ -134,7 +134,7 @@ impl Rule for SlidingWindow {
         0
     }
 
-    #[inline]
+    #[inline(always)]
     fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
         let mut view = self.read(word, now);
         let limit = self.quota.limit();

@@ -45,7 +45,7 @@ impl Windows {
     }
 
     /// Where a state of the window `stored` stands at `now`.
-    #[inline]
+    #[inline(always)]
     pub(super) const fn position(&self, stored: u64, now: Timestamp) -> Position {
         let now = now.within_horizon();
         let number = self.number.units_at(now);
