@@ -170,7 +170,7 @@ impl Bucket {
     }
 
     /// The word after as many as `cost` tokens of those in use are given back.
-    pub(super) fn refund(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+    pub(super) fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let used = self.used(word, self.rate.units_at(now.within_horizon()));
         word.wrapping_sub(used.min(cost.min(self.burst()) << self.token_bits))
     }

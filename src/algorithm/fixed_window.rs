@@ -56,6 +56,12 @@ impl FixedWindow {
         }
     }
 
+    /// The quota that this algorithm enforces.
+    #[must_use]
+    pub const fn quota(&self) -> Quota {
+        self.quota
+    }
+
     /// Where `word` stands at `now`, and what was admitted in the window in force.
     #[inline(always)]
     const fn read(&self, word: u64, now: Timestamp) -> (Position, u64) {
@@ -72,7 +78,7 @@ impl FixedWindow {
 
 impl Rule for FixedWindow {
     fn quota(&self) -> Quota {
-        self.quota
+        self.quota()
     }
 
     fn fresh(&self, _now: Timestamp) -> u64 {
@@ -98,7 +104,7 @@ impl Rule for FixedWindow {
     }
 
     /// Units of a window that has ended are forgotten already, and are not given back.
-    fn refund(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+    fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let (_, count) = self.read(word, now);
         word - count.min(cost)
     }

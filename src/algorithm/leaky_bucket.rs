@@ -73,6 +73,12 @@ impl LeakyBucket {
         }
     }
 
+    /// The quota that this algorithm enforces.
+    #[must_use]
+    pub const fn quota(&self) -> Quota {
+        self.bucket.quota()
+    }
+
     /// How many units may be in line at one instant.
     #[must_use]
     pub const fn burst(&self) -> u64 {
@@ -82,7 +88,7 @@ impl LeakyBucket {
 
 impl Rule for LeakyBucket {
     fn quota(&self) -> Quota {
-        self.bucket.quota()
+        self.quota()
     }
 
     fn fresh(&self, now: Timestamp) -> u64 {
@@ -95,8 +101,8 @@ impl Rule for LeakyBucket {
         Ok((self.bucket.allowed(&taken, true), taken.next))
     }
 
-    fn refund(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
-        self.bucket.refund(word, cost, now)
+    fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+        self.bucket.give_back(word, cost, now)
     }
 }
 

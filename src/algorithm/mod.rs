@@ -81,7 +81,7 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
     fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied>;
 
     /// The word after `cost` units are given back at `now`, or as many as are in use.
-    fn refund(&self, word: u64, cost: u64, now: Timestamp) -> u64;
+    fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64;
 }
 
 impl<R: Rule> Algorithm for R {
@@ -143,7 +143,7 @@ impl<R: Rule> Update for GiveBack<'_, R> {
     type Refusal = Infallible;
 
     fn apply(&self, word: u64) -> Result<((), u64), Infallible> {
-        Ok(((), Rule::refund(self.rule, word, self.cost, self.now)))
+        Ok(((), self.rule.give_back(word, self.cost, self.now)))
     }
 }
 

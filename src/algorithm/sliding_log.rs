@@ -57,13 +57,19 @@ impl SlidingLog {
             Err(error) => Err(error),
         }
     }
+
+    /// The quota that this algorithm enforces.
+    #[must_use]
+    pub const fn quota(&self) -> Quota {
+        self.quota
+    }
 }
 
 impl Algorithm for SlidingLog {
     type State = Ring;
 
     fn quota(&self) -> Quota {
-        self.quota
+        self.quota()
     }
 
     fn new_state(&self, _now: Timestamp) -> Ring {

@@ -68,6 +68,12 @@ impl SlidingWindow {
         }
     }
 
+    /// The quota that this algorithm enforces.
+    #[must_use]
+    pub const fn quota(&self) -> Quota {
+        self.quota
+    }
+
     #[inline(always)]
     const fn read(&self, word: u64, now: Timestamp) -> View {
         let bits = self.windows.count_bits;
@@ -127,7 +133,7 @@ impl SlidingWindow {
 
 impl Rule for SlidingWindow {
     fn quota(&self) -> Quota {
-        self.quota
+        self.quota()
     }
 
     fn fresh(&self, _now: Timestamp) -> u64 {
@@ -153,7 +159,7 @@ impl Rule for SlidingWindow {
     }
 
     /// Units of the current window go first, then those of the previous one; older ones are forgotten already.
-    fn refund(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+    fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let View { position, previous, current } = self.read(word, now);
         let from_current = current.min(cost);
         let from_previous = previous.min(cost - from_current);

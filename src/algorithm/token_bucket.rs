@@ -88,6 +88,12 @@ impl TokenBucket {
         }
     }
 
+    /// The quota that this algorithm enforces.
+    #[must_use]
+    pub const fn quota(&self) -> Quota {
+        self.bucket.quota()
+    }
+
     /// How many units may pass at one instant.
     #[must_use]
     pub const fn burst(&self) -> u64 {
@@ -97,7 +103,7 @@ impl TokenBucket {
 
 impl Rule for TokenBucket {
     fn quota(&self) -> Quota {
-        self.bucket.quota()
+        self.quota()
     }
 
     fn fresh(&self, now: Timestamp) -> u64 {
@@ -110,8 +116,8 @@ impl Rule for TokenBucket {
         Ok((self.bucket.allowed(&taken, false), taken.next))
     }
 
-    fn refund(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
-        self.bucket.refund(word, cost, now)
+    fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+        self.bucket.give_back(word, cost, now)
     }
 }
 

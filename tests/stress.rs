@@ -1,0 +1,89 @@
+//! Real threads on the real clock: each algorithm under fire for a second, its total held to the bound.
+//!
+//! Not a proof (loom is nearer to one), but the only test in which nothing is simulated.
+#![cfg(not(loom))]
+
+use std::{sync::Barrier, thread, time::Duration};
+
+use tollgate::{
+    Algorithm, FixedWindow, LeakyBucket, Limiter, Quota, RateLimiter, SlidingLog, SlidingWindow, TokenBucket,
+};
+
+const THREADS: usize = 4;
+const RUN: Duration = Duration::from_secs(1);
+
+/// Hammers one limiter from many threads for a second, each until it is next refused: units admitted, and the limiter's
+/// own time from when it was made to the last of these refusals, in nanoseconds.
+fn hammer<A: Algorithm>(algorithm: A) -> (u64, u64) {
+    let limiter = RateLimiter::new(algorithm);
+    let start = limiter.now();
+    let barrier = Barrier::new(THREADS);
+    let worker = || {
+        barrier.wait();
+        let mut admitted = 0;
+        loop {
+            let time = limiter.now() - start;
+            if limiter.check().is_ok() {
+                admitted += 1;
+            } else if time >= RUN {
+                return (admitted, time.as_nanos() as u64);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().fold((0, 0), |(total, latest), worker| {
+            let (admitted, time) = worker.join().expect("a worker has nothing to panic at");
+            (total + admitted, latest.max(time))
+        })
+    })
+}
+
+/// A bucket that starts empty admits its rate: never more, and under steady fire at most 0.1 % less.
+///
+/// The burst is what is regained in a quarter of a second, so that nothing is lost while the machine is busy elsewhere.
+fn assert_bucket(algorithm: impl Algorithm) {
+    let rate = algorithm.quota().limit();
+    let (admitted, nanos) = hammer(algorithm);
+    let most = (u128::from(rate) * u128::from(nanos) / 1_000_000_000) as u64;
+    assert!(admitted <= most, "{admitted} of at most {most}");
+    assert!(admitted >= most - most / 1_000, "{admitted} of {most}");
+}
+
+#[test]
+fn token_bucket() {
+    assert_bucket(TokenBucket::new(Quota::per_second(100_000).burst(25_000)).unwrap().start_empty());
+}
+
+#[test]
+fn leaky_bucket() {
+    assert_bucket(LeakyBucket::new(Quota::per_second(700_000).burst(175_000)).unwrap().start_empty());
+}
+
+#[test]
+fn fixed_window() {
+    // 10 ms each: as many windows as were touched.
+    let period = Duration::from_millis(10);
+    let (admitted, nanos) = hammer(FixedWindow::new(Quota::new(500, period)).unwrap());
+    let windows = nanos / period.as_nanos() as u64 + 2;
+    assert!(admitted <= 500 * windows, "{admitted} in {windows} windows");
+    assert!(admitted >= 500 * 90, "{admitted}: windows went unused");
+}
+
+#[test]
+fn sliding_window() {
+    let period = Duration::from_millis(10);
+    let (admitted, nanos) = hammer(SlidingWindow::new(Quota::new(500, period)).unwrap());
+    let periods = nanos / period.as_nanos() as u64 + 1;
+    assert!(admitted < 2 * 500 * periods, "{admitted} in {periods} periods");
+    assert!(admitted >= 400 * 90, "{admitted}: most of the limit went unused");
+}
+
+#[test]
+fn sliding_log() {
+    let period = Duration::from_millis(10);
+    let (admitted, nanos) = hammer(SlidingLog::new(Quota::new(500, period)).unwrap());
+    let periods = nanos / period.as_nanos() as u64 + 1;
+    assert!(admitted <= 500 * periods, "{admitted} in {periods} periods");
+    assert!(admitted >= 500 * 90, "{admitted}: places went unused");
+}
