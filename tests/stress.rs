@@ -6,17 +6,19 @@
 use std::{sync::Barrier, thread, time::Duration};
 
 use tollgate::{
-    Algorithm, FixedWindow, LeakyBucket, Limiter, Quota, RateLimiter, SlidingLog, SlidingWindow, TokenBucket,
+    Algorithm, Clock, FixedWindow, LeakyBucket, Limiter, MonotonicClock, Quota, RateLimiter, SlidingLog, SlidingWindow,
+    TokenBucket,
 };
 
 const THREADS: usize = 4;
 const RUN: Duration = Duration::from_secs(1);
 
 /// Hammers one limiter from many threads for a second, each until it is next refused: units admitted, and the limiter's
-/// own time from when it was made to the last of these refusals, in nanoseconds.
+/// own time from just before it was made to the last of these refusals, in nanoseconds.
 fn hammer<A: Algorithm>(algorithm: A) -> (u64, u64) {
-    let limiter = RateLimiter::new(algorithm);
-    let start = limiter.now();
+    let clock = MonotonicClock::new();
+    let start = clock.now();
+    let limiter = RateLimiter::with_clock(algorithm, clock);
     let barrier = Barrier::new(THREADS);
     let worker = || {
         barrier.wait();
