@@ -13,6 +13,9 @@ pub(crate) struct Ratio {
     whole: u64,
     /// The rest as a binary fraction of 128 bits, rounded up: high and low half.
     fraction: [u64; 2],
+    /// `denominator / numerator`, as `whole` and `fraction`, but less by one unit in the last place: always too small.
+    inverse_whole: u64,
+    inverse_fraction: [u64; 2],
     numerator: Divisor,
     denominator: u64,
 }
@@ -22,15 +25,16 @@ impl Ratio {
     pub(crate) const fn new(numerator: u64, denominator: u64) -> Self {
         let common = greatest_common_divisor(numerator, denominator);
         let (numerator, denominator) = (numerator / common, denominator / common);
-        let rest = (numerator % denominator) as u128;
-        // ceil(rest * 2^128 / denominator) in two steps of 64 bits. `rest < denominator`, so each quotient digit fits
-        // in 64 bits, and rounding up cannot carry out of the fraction.
-        let high = (rest << 64) / denominator as u128;
-        let low = (((rest << 64) % denominator as u128) << 64).div_ceil(denominator as u128);
-        let fraction = (high << 64) + low;
+        let (whole, fraction) = binary(numerator, denominator);
+        let (inverse_whole, inverse_fraction) = binary(denominator, numerator);
+        // The inverse as one number of 192 bits, less one.
+        let inverse_whole = inverse_whole.wrapping_sub((inverse_fraction == 0) as u64);
+        let inverse_fraction = inverse_fraction.wrapping_sub(1);
         Self {
-            whole: numerator / denominator,
+            whole,
             fraction: [(fraction >> 64) as u64, fraction as u64],
+            inverse_whole,
+            inverse_fraction: [(inverse_fraction >> 64) as u64, inverse_fraction as u64],
             numerator: Divisor::new(numerator),
             denominator,
         }
@@ -42,16 +46,25 @@ impl Ratio {
     /// is less than the distance `1 / denominator` from any product that is not whole to the next whole number.
     #[inline(always)]
     pub(crate) const fn units_at(&self, t: u64) -> u64 {
-        let low = (t as u128 * self.fraction[1] as u128) >> 64;
-        let high = (t as u128 * self.fraction[0] as u128 + low) >> 64;
-        t.wrapping_mul(self.whole).wrapping_add(high as u64)
+        multiply(t, self.whole, self.fraction)
+    }
+
+    /// The earliest time, in nanoseconds, by which `units`, at least 1, have been generated; modulo 2^64.
+    ///
+    /// The smallest `t` with `t * self >= units`, which is `ceil(units / self)`. Exact: the product with the inverse
+    /// is too small, by at most `units * 2^-128 < 2^-64`. So if the true quotient is whole, the product lies just below
+    /// it; if not, no whole number lies between them, since `1 / numerator` is more than that.
+    #[inline(always)]
+    pub(crate) const fn time_of(&self, units: u64) -> u64 {
+        multiply(units, self.inverse_whole, self.inverse_fraction).wrapping_add(1)
     }
 
     /// The shortest time, in nanoseconds, after which `units` more have been generated than the `units_at_t` by `t`.
     ///
-    /// The exact inverse of [`units_at`](Self::units_at): the smallest `d` with
-    /// `units_at(t + d) - units_at(t) >= units`.
-    #[inline(always)]
+    /// The smallest `d` with `units_at(t + d) - units_at(t) >= units`. Slower than [`time_of`](Self::time_of), but right
+    /// for waits of any length, and where the units are counted modulo 2^64.
+    #[cold]
+    #[inline]
     pub(crate) fn time_for(&self, units: u64, t: u64, units_at_t: u64) -> u128 {
         if units == 0 {
             return 0;
@@ -67,6 +80,24 @@ impl Ratio {
     pub(crate) const fn remainder(&self, t: u64, quotient: u64) -> u64 {
         t.wrapping_mul(self.numerator.divisor.get()).wrapping_sub(quotient.wrapping_mul(self.denominator))
     }
+}
+
+/// `numerator / denominator` as a whole number and a binary fraction of 128 bits, rounded up.
+const fn binary(numerator: u64, denominator: u64) -> (u64, u128) {
+    let rest = (numerator % denominator) as u128;
+    // ceil(rest * 2^128 / denominator) in two steps of 64 bits. `rest < denominator`, so each quotient digit fits in 64
+    // bits, and rounding up cannot carry out of the fraction.
+    let high = (rest << 64) / denominator as u128;
+    let low = (((rest << 64) % denominator as u128) << 64).div_ceil(denominator as u128);
+    (numerator / denominator, (high << 64) + low)
+}
+
+/// `floor(n * (whole + fraction * 2^-128))`, modulo 2^64.
+#[inline(always)]
+const fn multiply(n: u64, whole: u64, fraction: [u64; 2]) -> u64 {
+    let low = (n as u128 * fraction[1] as u128) >> 64;
+    let high = (n as u128 * fraction[0] as u128 + low) >> 64;
+    n.wrapping_mul(whole).wrapping_add(high as u64)
 }
 
 /// A divisor with its reciprocal, after Möller and Granlund, "Improved division by invariant integers", IEEE
@@ -176,6 +207,19 @@ mod tests {
                         assert!(exact(u128::from(t) + wait) >= goal, "too short: {t} {units} {ratio:?}");
                         assert!(wait == 0 || exact(u128::from(t) + wait - 1) < goal, "too long: {t} {units} {start}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_earliest_time_is_the_exact_ceiling() {
+        for numerator in edges().filter(|&n| n > 0).step_by(2) {
+            for denominator in edges().filter(|&d| d > 0).step_by(3) {
+                let ratio = Ratio::new(numerator, denominator);
+                for units in edges().filter(|&units| units > 0).step_by(3) {
+                    let exact = (u128::from(units) * u128::from(denominator)).div_ceil(u128::from(numerator));
+                    assert_eq!(ratio.time_of(units), exact as u64, "{units} / ({numerator} / {denominator})");
                 }
             }
         }

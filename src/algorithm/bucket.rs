@@ -45,6 +45,8 @@ pub(super) struct Bucket {
     token_bits: u32,
     /// How far ahead of `V` a `c` counts as future, in units, if they are counted modulo 2^64.
     reach: Option<u64>,
+    /// Whether a wait can be too long for 64 bits of nanoseconds.
+    distant: bool,
     /// How many tokens a fresh bucket lacks.
     lacking: u64,
     quota: Quota,
@@ -74,7 +76,7 @@ impl Bucket {
         if limit as u128 * 1_000_000_000 > MOST_PER_SECOND as u128 * period as u128 {
             return Err(QuotaError::RateTooHigh { limit, period: quota.period(), most: MOST_PER_SECOND });
         }
-        let by_horizon = tokens_in(Timestamp::HORIZON.as_nanos(), limit, period);
+        let by_horizon = scaled(Timestamp::HORIZON.as_nanos(), limit, period);
         let (token_bits, reach) = if by_horizon + burst as u128 <= u64::MAX as u128 {
             ((by_horizon as u64 + burst).leading_zeros(), None)
         } else if by_horizon <= 1 << 63 {
@@ -83,17 +85,14 @@ impl Bucket {
             return Err(QuotaError::BurstTooLarge { burst, most: MOST_WRAPPING_BURST });
         } else {
             const HOUR: u64 = 60 * 60 * 1_000_000_000;
-            (0, Some(burst + tokens_in(HOUR, limit, period) as u64))
+            (0, Some(burst + scaled(HOUR, limit, period) as u64))
         };
-        Ok(Self {
-            // Fits: `limit * 2^f / period` is less than 2^64 divided by the horizon, and a period is at most that.
-            rate: Ratio::new(limit << token_bits, period),
-            capacity: burst << token_bits,
-            token_bits,
-            reach,
-            lacking: 0,
-            quota,
-        })
+        // Fits: `limit * 2^f / period` is less than 2^64 divided by the horizon, and a period is at most that.
+        let rate = Ratio::new(limit << token_bits, period);
+        let capacity = burst << token_bits;
+        let time_to_fill = scaled(burst, period, limit);
+        let distant = reach.is_some() || time_to_fill >= 1 << 63;
+        Ok(Self { rate, capacity, token_bits, reach, distant, lacking: 0, quota })
     }
 
     /// The same bucket, but a fresh one holds `start` tokens.
@@ -148,24 +147,34 @@ impl Bucket {
     #[inline(always)]
     pub(super) fn allowed(&self, taken: &Taken, delayed: bool) -> Allowed {
         let [before, after] = taken.used;
-        let drained = |units| wait(self.rate.time_for(units, taken.now, taken.generated));
         Allowed {
             limit: self.burst(),
             remaining: (self.capacity - after) >> self.token_bits,
-            reset_after: drained(after),
-            delay: if delayed { drained(before) } else { Duration::ZERO },
+            reset_after: self.drained(after, taken.generated, taken.now),
+            delay: if delayed { self.drained(before, taken.generated, taken.now) } else { Duration::ZERO },
         }
     }
 
     /// The refusal of a request for which `excess` units too many are in use.
     #[cold]
     fn denied(&self, used: u64, generated: u64, now: u64, excess: Option<u64>) -> Denied {
-        let drained = |units| wait(self.rate.time_for(units, now, generated));
         Denied {
             limit: self.burst(),
             remaining: self.capacity.saturating_sub(used) >> self.token_bits,
-            reset_after: drained(used),
-            retry_after: excess.map(drained),
+            reset_after: self.drained(used, generated, now),
+            retry_after: excess.map(|excess| self.drained(excess, generated, now)),
+        }
+    }
+
+    /// The time after `now` in which `units` more are generated.
+    #[inline(always)]
+    fn drained(&self, units: u64, generated: u64, now: u64) -> Duration {
+        if units == 0 {
+            Duration::ZERO
+        } else if self.distant {
+            wait(self.rate.time_for(units, now, generated))
+        } else {
+            Duration::from_nanos(self.rate.time_of(generated + units) - now)
         }
     }
 
@@ -188,14 +197,14 @@ impl Bucket {
     }
 }
 
-/// `limit / period` tokens for the time `nanos`, rounded up. At most 2^126.
-const fn tokens_in(nanos: u64, limit: u64, period: u64) -> u128 {
-    (nanos as u128 * limit as u128).div_ceil(period as u128)
+/// `amount * numerator / denominator`, rounded up.
+const fn scaled(amount: u64, numerator: u64, denominator: u64) -> u128 {
+    (amount as u128 * numerator as u128).div_ceil(denominator as u128)
 }
 
 /// A wait in nanoseconds as a [`Duration`], which holds any wait that a bucket can have.
-#[inline(always)]
-pub(super) fn wait(nanos: u128) -> Duration {
+#[inline]
+fn wait(nanos: u128) -> Duration {
     match u64::try_from(nanos) {
         Ok(nanos) => Duration::from_nanos(nanos),
         Err(_) => Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32),
