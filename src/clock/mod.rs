@@ -20,9 +20,11 @@ use crate::Timestamp;
 
 /// A source of time.
 ///
-/// A clock should not step back, but a limiter stays within its bound if one does: it refuses until the time that it
-/// has seen is reached again. A clock that jumps ahead by `d` and back again therefore makes its limiters refuse for
-/// up to `d`, and [`Limiter::reset`](crate::Limiter::reset) ends that.
+/// A clock should not step back, but a limiter stays within its bound if one does. To the limiter, time never runs
+/// backwards: at an earlier time than it has seen it admits what is left at that later time, if anything, and regains
+/// nothing until that time is reached again. Its bound holds for its own time, the latest that it has admitted a request
+/// at. A clock that jumps ahead by `d` and back again therefore makes it refuse for up to `d`;
+/// [`Limiter::reset`](crate::Limiter::reset) ends that.
 ///
 /// ```
 /// use std::time::{SystemTime, UNIX_EPOCH};
