@@ -146,7 +146,7 @@ impl QuantisedBucket {
 
     /// `V`.
     fn generated(&self, at: u128) -> BigUint {
-        (BigUint::from(at) * self.quota.limit() << self.fraction_bits) / self.quota.period().as_nanos()
+        ((BigUint::from(at) * self.quota.limit()) << self.fraction_bits) / self.quota.period().as_nanos()
     }
 
     fn in_use(&self, at: u128) -> BigUint {
