@@ -146,9 +146,9 @@ fn burst(quota: Quota) -> u64 {
     quota.explicit_burst().unwrap_or(quota.limit())
 }
 
-/// The nanoseconds in which an empty bucket fills.
-fn fills_within(quota: Quota) -> u128 {
-    (u128::from(burst(quota)) * quota.period().as_nanos()).div_ceil(quota.limit().into())
+/// The nanoseconds in which a bucket fills that was emptied at the horizon, as seen from the epoch.
+fn longest_wait(quota: Quota) -> u128 {
+    u128::from(HORIZON) + (u128::from(burst(quota)) * quota.period().as_nanos()).div_ceil(quota.limit().into())
 }
 
 macro_rules! bucket_subject {
@@ -305,8 +305,8 @@ fn accepted<A: Subject>(limit: u64, period: u64, burst: Option<u64>) -> Quota {
         let quota = Quota::new(limit, nanos);
         let quota = burst.map_or(quota, |burst| quota.burst(burst));
         match A::build(quota) {
-            // A `Duration` cannot hold the time in which such a bucket fills.
-            Ok(_) if fills_within(quota) > Duration::MAX.as_nanos() => burst = Some(quota.limit()),
+            // A `Duration` cannot hold the waits of such a bucket.
+            Ok(_) if longest_wait(quota) > Duration::MAX.as_nanos() => burst = Some(quota.limit()),
             Ok(_) => return quota,
             Err(QuotaError::ZeroPeriod) => period = 1,
             Err(QuotaError::PeriodTooLong { .. }) => period = HORIZON,
