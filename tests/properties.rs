@@ -129,12 +129,11 @@ fn bound_of_bucket(quota: Quota, time: u64) -> u128 {
 /// In how many parts of a nanosecond the [`quantum`] is given.
 const QUANTUM_PARTS: u128 = 100 << 63;
 
-/// What the documentation of `src/algorithm/bucket.rs` allows the rounding to amount to: 0.47 ns, and 2^-63 of the
-/// time in which an empty bucket fills.
+/// What the rounding of `src/algorithm/bucket.rs` may amount to: 0.47 ns, and 2^-63 of the time in which an empty
+/// bucket of one unit more fills.
 fn quantum(quota: Quota) -> BigUint {
-    BigUint::from(47_u128 << 63)
-        + BigUint::from(burst(quota)) * quota.period().as_nanos() * 100_u8 / quota.limit()
-        + 1_u8
+    let fills = (BigUint::from(burst(quota)) + 1_u8) * quota.period().as_nanos();
+    BigUint::from(47_u128 << 63) + fills * 100_u8 / quota.limit() + 1_u8
 }
 
 /// The [`quantum`] in whole nanoseconds, rounded up.
@@ -648,8 +647,8 @@ fn is_gcra_to_the_phase_quantum<A: Bucket>() {
 
 for_all_algorithms!(promise_1_never_more_than_the_bound, never_more_than_the_bound);
 
-/// Any interval, of any length, in any history. Where the clock has stepped back, a request counts at the time of the
-/// latest one before it.
+/// Any interval, of any length, in any history, by the limiter's own time: where the clock has stepped back, a request
+/// counts at the time of the latest one that was admitted before it.
 fn never_more_than_the_bound<A: Subject>() {
     hold(120, cases::<A>(quota::<A>()), |case| {
         let limiter = case.limiter::<A>();
@@ -660,6 +659,38 @@ fn never_more_than_the_bound<A: Subject>() {
             history.note(what, cost, now, answer);
             Ok(answer)
         })?;
+        history.assert_bound::<A>(case.quota)
+    });
+}
+
+#[test]
+fn promise_1_holds_for_a_token_bucket_by_the_stamps_of_a_clock_that_steps_back() {
+    never_more_than_the_bound_by_any_stamps::<TokenBucket>();
+}
+
+#[test]
+fn promise_1_holds_for_a_leaky_bucket_by_the_stamps_of_a_clock_that_steps_back() {
+    never_more_than_the_bound_by_any_stamps::<LeakyBucket>();
+}
+
+/// The buckets keep their bound by the clock's own time as well, whatever it does.
+fn never_more_than_the_bound_by_any_stamps<A: Bucket>() {
+    hold(120, cases::<A>(quota::<A>()), |case| {
+        let limiter = case.limiter::<A>();
+        let mut history = History::default();
+        walk(&case, Reach::of::<A>(case.quota), |what, cost, now| {
+            let what = if matches!(what, What::Refund) { What::Check } else { what };
+            let answer = act(&limiter, what, cost, now);
+            match (what, answer) {
+                (What::Check, Some(answer)) if answer.allowed && cost > 0 => {
+                    history.events.push((within_horizon(now) as u64, cost, 0));
+                }
+                (What::Reset, _) => history.events.clear(),
+                _ => {}
+            }
+            Ok(answer)
+        })?;
+        history.events.sort_unstable();
         history.assert_bound::<A>(case.quota)
     });
 }
