@@ -94,6 +94,25 @@ fn a_limiter_behind_a_pointer_is_that_limiter() {
     }
 }
 
+/// The time that is given is the time that arrives, for those two methods as well whose answer does not show it.
+#[test]
+fn a_time_passes_through_a_pointer() {
+    fn uses(limiter: impl Limiter) {
+        let (now, later) = (limiter.now(), Timestamp::from_secs(200));
+        limiter.reset_at(later);
+        assert_eq!(remaining(limiter.peek_n_at(0, later)), 0, "empty at the time of the reset");
+        limiter.reset_at(Timestamp::ZERO);
+        assert!(limiter.check_n_at(4, now).is_ok());
+        limiter.refund_at(4, later);
+        assert_eq!(remaining(limiter.peek_n_at(0, now)), 6, "nothing was in use at the time of the refund");
+    }
+    let clock = ManualClock::starting_at(Timestamp::from_secs(100));
+    let limiter = RateLimiter::with_clock(TokenBucket::new(ten()).unwrap().start_empty(), clock);
+    uses(&limiter);
+    uses(Box::new(&limiter));
+    uses(Arc::new(limiter));
+}
+
 #[test]
 fn peek_answers_as_check_and_takes_nothing() {
     for (name, limiter, clock) in all(ten()) {
