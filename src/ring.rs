@@ -100,6 +100,8 @@ struct View {
     head: Head,
     /// How many of the live places have left the window.
     gone: u64,
+    /// The time of the first that has not; `None` if there is none.
+    oldest: Option<u64>,
 }
 
 impl View {
@@ -144,7 +146,8 @@ impl Ring {
             let retry_after = if asked <= limit {
                 let blocking = asked - (limit - in_use);
                 let last = self.latest(self.back(view.head.next, in_use), blocking, now)?;
-                Some(until_gone(Some(last), now, window))
+                // What was not written when the walk met it may be by now, with a time that has left the window.
+                Some(until_gone(view.oldest.max(Some(last)), now, window))
             } else {
                 None
             };
@@ -267,23 +270,24 @@ impl Ring {
     fn view(&self, word: u64, now: u64, window: u64) -> Result<View, Stale> {
         let head = self.unpack(word);
         let oldest = self.back(head.next, head.live);
-        let mut gone = 0;
-        while gone < head.live {
+        for gone in 0..head.live {
             match self.entry(self.ahead(oldest, gone)) {
-                Entry::Used(at) if at + window <= now => gone += 1,
-                Entry::Used(_) | Entry::Unwritten => break,
+                Entry::Used(at) if at + window <= now => {}
+                Entry::Used(at) => return Ok(View { head, gone, oldest: Some(at) }),
+                Entry::Unwritten => return Ok(View { head, gone, oldest: Some(now) }),
                 Entry::Overtaken => return Err(Stale),
             }
         }
-        Ok(View { head, gone })
+        Ok(View { head, gone: head.live, oldest: None })
     }
 
     /// The time of the newest unit in use; `None` if none is.
+    ///
+    /// The oldest may hold the later time, if their threads claimed in the other order than they read the clock. The
+    /// newest is in use for as long as the oldest is.
     fn newest(&self, view: &View, now: u64) -> Result<Option<u64>, Stale> {
-        if view.in_use() == 0 {
-            return Ok(None);
-        }
-        self.latest(self.back(view.head.next, 1), 1, now).map(Some)
+        let Some(oldest) = view.oldest else { return Ok(None) };
+        self.latest(self.back(view.head.next, 1), 1, now).map(|newest| Some(newest.max(oldest)))
     }
 
     /// The latest time of `count` places from `first` on, counting those not written as used `now`.

@@ -327,6 +327,25 @@ mod ring {
         });
     }
 
+    #[test]
+    fn ring_times_out_of_order_do_not_end_before_the_window() {
+        // Two threads may claim in the other order than they read the clock, and neither see the other's time.
+        model(None, || {
+            let window = 10 * STEP;
+            let shared = Shared::new(log(3, window), STEP);
+            let other = shared.clone();
+            let thread = thread::spawn(move || other.check());
+            let times = [shared.check(), thread.join().unwrap()].map(|(time, _)| time);
+            let latest = times[0].max(times[1]);
+            for now in latest + window - STEP..=latest + window {
+                let peek = shared.algorithm.peek(&shared.state, 0, Timestamp::from_nanos(now)).unwrap();
+                let in_use = peek.remaining < 3;
+                assert_eq!(peek.reset_after > Duration::ZERO, in_use, "{times:?} at {now}");
+                assert!(peek.reset_after <= Duration::from_nanos(STEP), "{times:?} at {now}");
+            }
+        });
+    }
+
     /// Planted: slots without the tag of their lap. A place that is claimed and not yet written then shows the time
     /// of the lap before, which has left the window, and is given out a second time.
     #[test]
