@@ -27,7 +27,8 @@
 //!   threads that claim in the other order than they read the clock may still write times out of order; as the walk
 //!   stops at the first place that is not gone, the later of the two times holds for both.
 //! - The head comes back to an earlier value only after its laps have wrapped (at a limit of a million, 2^24 windows
-//!   later), or by a refund, and then the live places are the same as they were.
+//!   later). A refund moves it back by a place and on by four laps, which no tag tells from none: else a place that was
+//!   given back and claimed again would be taken for the one that somebody saw leaving.
 //!
 //! # Orderings
 //!
@@ -180,24 +181,22 @@ impl Ring {
     /// instead: as much may pass now, and no more later.
     pub(crate) fn refund(&self, cost: u64, now: u64, window: u64) {
         let mut back_off = BackOff::new();
+        let mut left = cost;
         for attempt in 0.. {
             let word = self.head.load(Ordering::Acquire);
-            let Ok(view) = self.view(word, now, window) else {
-                back_off.spin();
-                continue;
-            };
-            let returned = view.in_use().min(cost);
-            if returned == 0 {
-                return;
-            }
-            let oldest_instead = attempt >= PATIENCE;
-            let done = if oldest_instead {
-                self.give_up_oldest(word, view.gone + returned).is_ok()
-            } else {
-                self.give_back_newest(word, view.head, returned).is_ok()
-            };
-            if done {
-                return;
+            if let Ok(view) = self.view(word, now, window) {
+                let returned = view.in_use().min(left);
+                let oldest_instead = attempt >= PATIENCE;
+                let done = if oldest_instead {
+                    self.give_up_oldest(word, view.gone + returned).is_ok()
+                } else {
+                    let newest = self.give_back_newest(word, returned);
+                    left -= newest;
+                    newest == returned
+                };
+                if done {
+                    return;
+                }
             }
             back_off.spin();
         }
@@ -217,43 +216,43 @@ impl Ring {
         }
     }
 
-    /// Moves the head back over its newest `count` places.
-    ///
-    /// Their slots are first marked as not written, each by a swap that only one thread can win, so that whoever is
-    /// given one of the places next finds it as a claimer expects it: never with a time that is not its own.
-    fn give_back_newest(&self, word: u64, head: Head, count: u64) -> Result<(), Stale> {
-        let first = self.back(head.next, count);
-        let mark = |place: Place, from: u64, to: u64| {
-            let slot = &self.slots[place.slot as usize];
-            let entry = slot.load(Ordering::Relaxed);
-            if entry & TAG != tag(from) {
-                return Err(Stale);
-            }
-            let marked = entry & !TAG | tag(to);
-            // Relaxed: the swap of the head that follows publishes it.
-            slot.compare_exchange(entry, marked, Ordering::Relaxed, Ordering::Relaxed).map(drop).map_err(|_| Stale)
-        };
-        for done in 0..=count {
-            let outcome = if done < count {
-                let place = self.ahead(first, done);
-                mark(place, place.lap, place.lap.wrapping_sub(1))
-            } else {
-                self.swap(word, Head { next: first, live: head.live - count })
-            };
-            if outcome.is_err() {
-                for place in (0..done).map(|undone| self.ahead(first, undone)) {
-                    // Nobody else touches a live slot that is marked as not written.
-                    let restored = mark(place, place.lap.wrapping_sub(1), place.lap);
-                    debug_assert!(restored.is_ok(), "a marked slot was touched");
-                }
-                return outcome;
+    /// Moves the head `word` back over its newest places, one at a time, until `count` are given back or the head turns
+    /// out to be out of date: how many were given back.
+    fn give_back_newest(&self, mut word: u64, count: u64) -> u64 {
+        for done in 0..count {
+            match self.give_back_one(word) {
+                Ok(next) => word = next,
+                Err(Stale) => return done,
             }
         }
-        Ok(())
+        count
+    }
+
+    /// Moves the head `word` back over its newest place, and returns the head that follows.
+    ///
+    /// The slot is first marked as not written, by a swap that only one thread can win, so that whoever is given the place
+    /// next finds it as a claimer expects it: never with a time that is not its own.
+    fn give_back_one(&self, word: u64) -> Result<u64, Stale> {
+        let head = self.unpack(word);
+        let place = self.back(head.next, 1);
+        let slot = &self.slots[place.slot as usize];
+        let written = slot.load(Ordering::Relaxed);
+        if written & TAG != tag(place.lap) {
+            return Err(Stale);
+        }
+        let unwritten = written & !TAG | tag(place.lap.wrapping_sub(1));
+        // Relaxed: the swap of the head that follows publishes it.
+        slot.compare_exchange(written, unwritten, Ordering::Relaxed, Ordering::Relaxed).map_err(|_| Stale)?;
+        // Four laps on, so that the head is a new one, and the tags are the same.
+        let next = Head { next: Place { lap: place.lap.wrapping_add(TAG + 1), ..place }, live: head.live - 1 };
+        self.swap(word, next).inspect_err(|_| {
+            // As it was, unless the place has left the window and was claimed again in the meantime.
+            let _ = slot.compare_exchange(unwritten, written, Ordering::Relaxed, Ordering::Relaxed);
+        })
     }
 
     /// Lets the oldest live places go, `count` of them or as many as come before the first that is not written.
-    fn give_up_oldest(&self, word: u64, count: u64) -> Result<(), Stale> {
+    fn give_up_oldest(&self, word: u64, count: u64) -> Result<u64, Stale> {
         let head = self.unpack(word);
         self.swap(word, Head { live: head.live - self.written(word, count), ..head })
     }
@@ -318,11 +317,9 @@ impl Ring {
     }
 
     #[inline]
-    fn swap(&self, word: u64, next: Head) -> Result<(), Stale> {
-        self.head
-            .compare_exchange(word, self.pack(next), Ordering::AcqRel, Ordering::Relaxed)
-            .map(drop)
-            .map_err(|_| Stale)
+    fn swap(&self, word: u64, next: Head) -> Result<u64, Stale> {
+        let next = self.pack(next);
+        self.head.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed).map(|_| next).map_err(|_| Stale)
     }
 
     /// The place `count` after `place`; `count` is at most the limit.

@@ -328,6 +328,33 @@ mod ring {
     }
 
     #[test]
+    fn ring_a_place_that_is_used_again_is_not_taken_for_gone() {
+        // The head is where it was once a unit is given back and its place claimed again. A thread that saw the first
+        // unit leave the window must not let go of the second.
+        model(None, || {
+            let window = 2 * STEP;
+            let shared = Shared::new(log(1, window), STEP);
+            let start = Shared::<SlidingLog>::START;
+            let check = |shared: &Shared<SlidingLog>, now: u64| {
+                shared.algorithm.check(&shared.state, 1, Timestamp::from_nanos(now)).is_ok()
+            };
+            assert!(check(&shared, start));
+            let other = shared.clone();
+            let again = start + window + STEP;
+            let thread = thread::spawn(move || {
+                other.algorithm.refund(&other.state, 1, Timestamp::from_nanos(start + STEP));
+                check(&other, again)
+            });
+            let late = check(&shared, start + window);
+            let used_again = thread.join().unwrap();
+            assert!(late || used_again, "a free place was refused");
+            if used_again {
+                assert!(!check(&shared, again + window - 1), "two units of one place, and none of them given back");
+            }
+        });
+    }
+
+    #[test]
     fn ring_times_out_of_order_do_not_end_before_the_window() {
         // Two threads may claim in the other order than they read the clock, and neither see the other's time.
         model(None, || {
