@@ -1,6 +1,6 @@
 //! The production code under the model checker: every interleaving of two threads, and of three within a bound.
 //!
-//! Run with `RUSTFLAGS="--cfg loom" cargo test --release --test loom --target-dir target/loom`.
+//! Run with `RUSTFLAGS="--cfg loom" cargo test --profile loom --test loom --target-dir target/loom`.
 //!
 //! The clock is an atomic that moves: each reading takes a step, so that threads apply their times in every order.
 //! A clock that stands still has hidden a real over-admission from a model elsewhere.
