@@ -90,3 +90,34 @@ fn sliding_log() {
     // A thread that is held up between claiming a place and writing it keeps the others waiting for that place.
     assert!(admitted >= 500 * 50, "{admitted}: places went unused");
 }
+
+/// The shortest windows there are, so that each place is claimed, given back and forgotten at once by several threads.
+#[test]
+fn a_sliding_log_survives_refunds_and_resets_at_the_end_of_its_window() {
+    for (limit, period) in [(1, 20), (1, 200), (3, 300)] {
+        let quota = Quota::new(limit, Duration::from_nanos(period));
+        let limiter = RateLimiter::new(SlidingLog::new(quota).unwrap());
+        let start = limiter.now();
+        let worker = |seed: usize| {
+            for step in (seed..).step_by(7) {
+                match step % 16 {
+                    0..4 => limiter.refund(1),
+                    4 => limiter.reset(),
+                    _ => {
+                        let answer = limiter.check();
+                        let wait = answer.map_or_else(|denied| denied.retry_after, |allowed| Some(allowed.reset_after));
+                        // As far as the clock of a thread that was held up lies behind, and a window.
+                        assert!(wait < Some(10 * RUN), "{answer:?}");
+                    }
+                }
+                if step % 1_000 < 7 && limiter.now() - start > RUN / 4 {
+                    break;
+                }
+            }
+        };
+        thread::scope(|scope| (0..THREADS).for_each(|seed| drop(scope.spawn(move || worker(seed)))));
+        // Nothing is left claimed and not written.
+        let later = limiter.now() + Duration::from_secs(1);
+        assert!(limiter.peek_n_at(limit, later).is_ok(), "{limit} per {period} ns");
+    }
+}
