@@ -89,7 +89,8 @@ impl Rule for FixedWindow {
     fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
         let (position, count) = self.read(word, now);
         let limit = self.quota.limit();
-        let remaining = limit - count;
+        // More than the limit may be in a word that was made under a larger one.
+        let remaining = limit.saturating_sub(count);
         let end = Duration::from_nanos(position.lead + position.rest);
         let reset_after = |count| if count == 0 { Duration::ZERO } else { end };
         let asked = cost.max(1);
@@ -120,6 +121,14 @@ mod tests {
         let (_, word) = rule.step(0, 1, Timestamp::from_nanos(999_999_999)).unwrap();
         assert!(rule.step(word, 1, Timestamp::from_nanos(999_999_999)).is_err());
         assert!(rule.step(word, 1, Timestamp::from_secs(1)).is_ok());
+    }
+
+    #[test]
+    fn a_count_over_the_limit_leaves_nothing() {
+        let [one, three] = [1, 3].map(|limit| FixedWindow::new(Quota::per_second(limit)).unwrap());
+        let (_, word) = three.step(0, 3, Timestamp::ZERO).unwrap();
+        assert_eq!(one.step(word, 1, Timestamp::ZERO).unwrap_err().remaining, 0);
+        assert!(one.step(word, 0, Timestamp::ZERO).is_err());
     }
 
     #[test]
