@@ -230,8 +230,8 @@ impl Ring {
 
     /// Moves the head `word` back over its newest place, and returns the head that follows.
     ///
-    /// The slot is first marked as not written, by a swap that only one thread can win, so that whoever is given the place
-    /// next finds it as a claimer expects it: never with a time that is not its own.
+    /// The slot is first marked as not written, by a swap that only one thread can win, so that whoever is given the
+    /// place next finds it as a claimer expects it: never with a time that is not its own.
     fn give_back_one(&self, word: u64) -> Result<u64, Stale> {
         let head = self.unpack(word);
         let place = self.back(head.next, 1);

@@ -21,14 +21,14 @@
 //! A rate above some 4 × 10^9 per second has no room for fractions, and no room to count to the horizon either.
 //! There `c` and `V` are counted modulo 2^64, and `c` is taken to be in the future of `V` if it is less than the
 //! burst and an hour's tokens ahead, in the past otherwise. A clock that steps back by more than an hour therefore
-//! fills such a bucket, and a bucket left alone for longer than the modulus lasts (213 days at 10^12 a second) may,
-//! with a probability of the hour to those days, refuse for up to that hour.
+//! fills such a bucket. A bucket left alone until `V` has come round to it (213 days at 10^12 a second; half of that if
+//! it was never used, as a fresh one lies half a modulus behind) refuses for up to that hour.
 
 use core::time::Duration;
 
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Ratio};
 
-/// The highest rate, in units per second: it leaves a state readable for 48 days.
+/// The highest rate, in units per second: it leaves a state readable for 48 days, a fresh one for 24.
 const MOST_PER_SECOND: u64 = 1 << 42;
 
 /// The largest burst of a bucket that counts modulo 2^64: a quarter of the modulus.

@@ -21,6 +21,8 @@ use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
 
 /// `limit` units per window of the clock, one `period` long.
 ///
+/// The equation, the bound and what it costs are in the documentation of [its module](self).
+///
 /// ```
 /// use std::time::Duration;
 /// use tollgate::{FixedWindow, Limiter, ManualClock, Quota, RateLimiter};

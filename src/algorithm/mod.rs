@@ -8,14 +8,15 @@
 //! | [`TokenBucket`] | a steady rate, and a burst after a pause | burst + limit − 1 | 8 bytes | most APIs |
 //! | [`LeakyBucket`] | the same rate, but evenly spaced | burst + limit − 1 booked, evenly spaced | 8 bytes | protecting what must not see bursts |
 //!
-//! The exact bound of each is in its own documentation; it counts units, and a unit that is refunded is not counted.
+//! The exact bound of each is in the documentation of its module; it counts units, and a unit that is refunded is not
+//! counted.
 
 mod bucket;
-mod fixed_window;
-mod leaky_bucket;
-mod sliding_log;
-mod sliding_window;
-mod token_bucket;
+pub mod fixed_window;
+pub mod leaky_bucket;
+pub mod sliding_log;
+pub mod sliding_window;
+pub mod token_bucket;
 mod window;
 
 use core::{convert::Infallible, fmt::Debug};

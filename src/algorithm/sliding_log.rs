@@ -7,7 +7,8 @@
 //!   time `t` with `t + period > now`.
 //! - **Bound**: `limit` in any period (half-open: a unit no longer counts when it is exactly one period old).
 //! - **Memory**: 8 × `limit` bytes a key, taken when it is built.
-//! - **Cost**: constant per unit asked for, and amortised constant per unit that leaves the window.
+//! - **Cost**: constant per unit asked for, and per unit that has left the window since the last admission. Only an
+//!   admission lets go of these: a peek or a refusal that finds many of them walks over them again.
 //! - **Choose it** where the limit must hold in any period and is not large: few, costly or audited requests.
 //! - **Reference**: none; it is the definition that the other algorithms approximate.
 //!
@@ -21,6 +22,8 @@ use crate::{
 };
 
 /// `limit` units in any `period`.
+///
+/// The equation, the bound and what it costs are in the documentation of [its module](self).
 ///
 /// ```
 /// use std::time::Duration;

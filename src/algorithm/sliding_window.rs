@@ -25,6 +25,8 @@ use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Divisor};
 
 /// `limit` units per `period`, the previous window weighted by its overlap.
 ///
+/// The equation, the bound and what it costs are in the documentation of [its module](self).
+///
 /// ```
 /// use std::time::Duration;
 /// use tollgate::{Limiter, ManualClock, Quota, RateLimiter, SlidingWindow};

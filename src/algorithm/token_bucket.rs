@@ -9,6 +9,12 @@
 //!   emission intervals.
 //! - **Bound**: `burst + floor(limit * d / period)` units within any time `d`; so `burst + limit - 1` in any half-open
 //!   period.
+//! - **Precision**: the moment at which the bucket last was full is rounded in the caller's favour, by at most 0.47 ns and
+//!   2^-63 of the time in which it fills. By so much `d` may be longer, and a wait shorter than by the exact rate.
+//! - **Above 4 × 10^9 per second** a word cannot hold all that is spent until [the horizon](Timestamp::HORIZON), and tokens
+//!   are counted modulo 2^64. There a clock that steps back by more than an hour fills the bucket, each time that it
+//!   does; and a bucket that is left alone until its count comes round (213 days at 10^12 a second, half of that if it
+//!   was never used) refuses for up to an hour.
 //! - **Memory**: 8 bytes a key.
 //! - **Choose it** for most APIs: it forgives bursts and keeps the long-run rate exactly.
 //! - **Reference**: ITU-T I.371 (GCRA); RFC 2697 and 2698 for the token bucket of networks.
@@ -19,6 +25,8 @@ use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
 /// A steady rate of `limit` per `period`, and up to `burst` at one instant after a pause.
 ///
 /// Without [`Quota::burst`] the burst is the limit. The rate is exact from one a year to 4 × 10^12 a second.
+///
+/// The equation, the bound and what it costs are in the documentation of [its module](self).
 ///
 /// ```
 /// use std::time::Duration;
