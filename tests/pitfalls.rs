@@ -208,15 +208,17 @@ mod arithmetic {
     #[test]
     fn refunds_in_any_order_leave_nothing_behind() {
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
-            let bucket = bucket(Quota::per_second(60).burst(3));
-            let start = nanos(1_234_567_891);
-            for cost in [1; 3] {
+            let bucket = bucket(Quota::per_second(60).burst(15));
+            let (start, costs) = (nanos(1_234_567_891), [3, 5, 7]);
+            let fresh = bucket.peek_at(start);
+            for cost in costs {
                 assert!(bucket.check_n_at(cost, start).is_ok());
             }
-            for _ in order {
-                bucket.refund_at(1, start);
+            for nth in order {
+                bucket.refund_at(costs[nth], start);
             }
-            assert_eq!(take_all(&bucket, start), 3);
+            assert_eq!(bucket.peek_at(start), fresh);
+            assert_eq!(take_all(&bucket, start), 15);
         }
         // And a unit at a time, ten thousand times over.
         let bucket = bucket(Quota::new(7, Duration::from_secs(5)));
