@@ -27,8 +27,8 @@
 //!   threads that claim in the other order than they read the clock may still write times out of order; as the walk
 //!   stops at the first place that is not gone, the later of the two times holds for both.
 //! - The head comes back to an earlier value only after its laps have wrapped (at a limit of a million, 2^24 windows
-//!   later). A refund moves it back by a place and on by four laps, which no tag tells from none: else a place that was
-//!   given back and claimed again would be taken for the one that somebody saw leaving.
+//!   later). A refund moves it back by its places and on by four laps, which no tag tells from none: else a place that
+//!   was given back and claimed again would be taken for the one that somebody saw leaving.
 //!
 //! # Orderings
 //!
@@ -220,7 +220,9 @@ impl Ring {
     /// out to be out of date: how many were given back.
     fn give_back_newest(&self, mut word: u64, count: u64) -> u64 {
         for done in 0..count {
-            match self.give_back_one(word) {
+            // Four laps on, once, so that the head is a new one and the tags are the same.
+            let laps = if done == 0 { TAG + 1 } else { 0 };
+            match self.give_back_one(word, laps) {
                 Ok(next) => word = next,
                 Err(Stale) => return done,
             }
@@ -228,11 +230,11 @@ impl Ring {
         count
     }
 
-    /// Moves the head `word` back over its newest place, and returns the head that follows.
+    /// Moves the head `word` back over its newest place and on by `laps`, and returns the head that follows.
     ///
     /// The slot is first marked as not written, by a swap that only one thread can win, so that whoever is given the
     /// place next finds it as a claimer expects it: never with a time that is not its own.
-    fn give_back_one(&self, word: u64) -> Result<u64, Stale> {
+    fn give_back_one(&self, word: u64, laps: u64) -> Result<u64, Stale> {
         let head = self.unpack(word);
         let place = self.back(head.next, 1);
         let slot = &self.slots[place.slot as usize];
@@ -243,8 +245,7 @@ impl Ring {
         let unwritten = written & !TAG | tag(place.lap.wrapping_sub(1));
         // Relaxed: the swap of the head that follows publishes it.
         slot.compare_exchange(written, unwritten, Ordering::Relaxed, Ordering::Relaxed).map_err(|_| Stale)?;
-        // Four laps on, so that the head is a new one, and the tags are the same.
-        let next = Head { next: Place { lap: place.lap.wrapping_add(TAG + 1), ..place }, live: head.live - 1 };
+        let next = Head { next: Place { lap: place.lap.wrapping_add(laps), ..place }, live: head.live - 1 };
         self.swap(word, next).inspect_err(|_| {
             // As it was, unless the place has left the window and was claimed again in the meantime.
             let _ = slot.compare_exchange(unwritten, written, Ordering::Relaxed, Ordering::Relaxed);
@@ -372,4 +373,28 @@ fn until_gone(last: Option<u64>, now: u64, window: u64) -> Duration {
 #[inline]
 const fn tag(lap: u64) -> u64 {
     lap & TAG
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_refund_brings_an_earlier_head_back() {
+        for limit in [1, 3, 64, 1 << 14, 1 << 16, MOST_PLACES] {
+            let ring = Ring::new(limit);
+            let cost = limit.min(1 << 16);
+            let mut heads = alloc::vec::Vec::new();
+            for _ in 0..5 {
+                assert!(ring.decide(cost, 1, 10, true).is_ok());
+                heads.push(ring.head.load(Ordering::Relaxed));
+                ring.refund(cost, 1, 10);
+                heads.push(ring.head.load(Ordering::Relaxed));
+            }
+            let count = heads.len();
+            heads.sort_unstable();
+            heads.dedup();
+            assert_eq!(heads.len(), count, "{limit}");
+        }
+    }
 }
