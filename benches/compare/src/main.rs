@@ -1,7 +1,11 @@
 //! tollgate beside its peers; `README.md` says how to run it, how to read it and how to add a subject or a case.
 
 mod cases;
+mod clocks;
+mod direct;
+mod keyed;
 mod keys;
+mod memory;
 mod quota;
 mod report;
 mod rounds;
@@ -19,6 +23,7 @@ fn main() {
             "--quick" => effort = Effort::QUICK,
             "--json" => json = true,
             "--list" => list = true,
+            "--grow" => return grow(arguments.next(), arguments.next()),
             "--case" => prefixes.push(arguments.next().unwrap_or_else(|| usage())),
             _ => usage(),
         }
@@ -34,6 +39,14 @@ fn main() {
     for case in cases.iter().filter(|case| case.keys <= effort.most_keys) {
         let figures = (case.measure)(effort);
         if json { report::print_json(case, &figures) } else { report::print_rows(case, &figures) }
+    }
+}
+
+/// What `memory.rs` runs in a process of its own.
+fn grow(kind: Option<String>, subject: Option<String>) {
+    match kind.zip(subject).and_then(|(kind, subject)| memory::grow(&kind, &subject)) {
+        Some(bytes) => println!("{bytes}"),
+        None => usage(),
     }
 }
 

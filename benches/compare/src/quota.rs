@@ -9,12 +9,34 @@ pub struct Quota {
     pub period: Duration,
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Quota {
-    /// So much that all is admitted: one per nanosecond, which every crate can hold exactly.
+    /// So much that all is admitted: one per nanosecond, which every bucket can hold exactly.
     pub const AMPLE: Self = Self::new(1_000_000_000, Duration::from_secs(1));
 
-    pub const fn new(limit: u32, period: Duration) -> Self {
+    /// So little that, once ten are spent, nothing is admitted for longer than a run takes.
+    pub const SCARCE: Self = Self::new(10, DAY);
+
+    /// So much that a run does not spend it: the windows have no room for counts as large as [`Self::AMPLE`]'s.
+    pub const YEARLY: Self = Self::new(200_000_000, Duration::from_secs(365 * 24 * 60 * 60));
+
+    /// [`Self::AMPLE`]'s rate for a log of `limit` places.
+    pub const fn ample_log(limit: u32) -> Self {
+        Self::new(limit, Duration::from_nanos(limit as u64))
+    }
+
+    /// [`Self::SCARCE`] for a log of `limit` places.
+    pub const fn scarce_log(limit: u32) -> Self {
+        Self::new(limit, DAY)
+    }
+
+    const fn new(limit: u32, period: Duration) -> Self {
         Self { limit, period }
+    }
+
+    pub fn tollgate(self) -> tollgate::Quota {
+        tollgate::Quota::new(self.limit.into(), self.period)
     }
 
     pub fn governor(self) -> governor::Quota {
@@ -24,5 +46,19 @@ impl Quota {
 
     pub fn rate_net(self) -> rate_net::Quota {
         rate_net::Quota::rate(self.limit, self.period).expect("a quota")
+    }
+
+    pub fn ratelimit(self) -> ratelimit::Ratelimiter {
+        let builder = ratelimit::Ratelimiter::builder(self.limit.into()).period(self.period);
+        let limit = self.limit.into();
+        builder.max_tokens(limit).initial_available(limit).build().expect("a quota")
+    }
+
+    /// It refills at intervals of whole milliseconds.
+    pub fn leaky_bucket(self) -> leaky_bucket::RateLimiter {
+        let (limit, per_ms) = (self.limit as usize, self.limit as usize / self.period.as_millis() as usize);
+        let (refill, interval) =
+            if per_ms > 0 { (per_ms, Duration::from_millis(1)) } else { (1, self.period / self.limit) };
+        leaky_bucket::RateLimiter::builder().max(limit).initial(limit).refill(refill).interval(interval).build()
     }
 }

@@ -9,6 +9,8 @@ pub enum Unit {
     Nanoseconds,
     /// Millions of decisions a second, of all threads together: more is better.
     MillionsPerSecond,
+    /// Bytes of resident memory per key: less is better.
+    BytesPerKey,
 }
 
 /// The figures of one subject, one a round.
@@ -49,6 +51,7 @@ impl Unit {
         match self {
             Self::Nanoseconds => "ns",
             Self::MillionsPerSecond => "mops",
+            Self::BytesPerKey => "bytes",
         }
     }
 }

@@ -1,11 +1,17 @@
 //! What is measured, a file for each group of cases.
 
+mod contended;
+mod direct;
+mod floor;
 mod keyed;
+mod keys;
+
+pub use keyed::warm_up;
 
 use crate::{
+    memory,
     report::{Figure, Unit},
     rounds::{Effort, Workload},
-    subject::Lane,
 };
 
 /// A case: its name, and how to measure it.
@@ -20,7 +26,10 @@ pub struct Case {
 
 /// All cases, in the order in which they are printed.
 pub fn all() -> Vec<Case> {
-    keyed::cases()
+    [floor::cases(), direct::cases(), contended::cases(), keyed::cases(), keys::cases(), memory::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 impl Case {
@@ -31,13 +40,7 @@ impl Case {
         keys: u64,
         workload: impl Fn() -> Workload<K> + 'static,
     ) -> Self {
-        let measure = move |effort: Effort| {
-            let mut workload = workload();
-            let effort = effort.for_keys(keys);
-            let values = if threads == 1 { workload.time(effort) } else { workload.race(effort, threads) };
-            let names = workload.lanes.iter().map(|lane: &Lane<K>| lane.name);
-            names.zip(values).map(|(name, values)| Figure { name, values, over_admitted: None }).collect()
-        };
+        let measure = move |effort: Effort| workload().measure(effort.for_keys(keys), threads);
         let unit = if threads == 1 { Unit::Nanoseconds } else { Unit::MillionsPerSecond };
         Self { name: name.into(), threads, unit, measure: Box::new(measure), keys }
     }
