@@ -19,7 +19,7 @@ impl Quota {
     pub const SCARCE: Self = Self::new(10, DAY);
 
     /// So much that a run does not spend it: the windows have no room for counts as large as [`Self::AMPLE`]'s.
-    pub const YEARLY: Self = Self::new(200_000_000, Duration::from_secs(365 * 24 * 60 * 60));
+    pub const AMPLE_WINDOW: Self = Self::new(2_000_000_000, Duration::from_secs(100 * 365 * 24 * 60 * 60));
 
     /// [`Self::AMPLE`]'s rate for a log of `limit` places.
     pub const fn ample_log(limit: u32) -> Self {

@@ -25,12 +25,12 @@ pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(token_bucket());
     cases.extend(algorithm("leaky_bucket", LeakyBucket::new, RateNet::LeakyBucket, Quota::AMPLE, Quota::SCARCE));
-    cases.extend(algorithm("fixed_window", FixedWindow::new, RateNet::FixedWindow, Quota::YEARLY, Quota::SCARCE));
+    cases.extend(algorithm("fixed_window", FixedWindow::new, RateNet::FixedWindow, Quota::AMPLE_WINDOW, Quota::SCARCE));
     cases.extend(algorithm(
         "sliding_window",
         SlidingWindow::new,
         RateNet::SlidingWindowCounter,
-        Quota::YEARLY,
+        Quota::AMPLE_WINDOW,
         Quota::SCARCE,
     ));
     for (name, limit) in [("sliding_log", 1_000), ("sliding_log_10", 10), ("sliding_log_50k", 50_000)] {
