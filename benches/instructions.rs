@@ -1,0 +1,47 @@
+//! What is counted by `.ci/instructions`: each operation in a function of its own name, repeated at given times.
+
+mod common;
+
+use std::hint::black_box;
+
+use common::{AMPLE, AMPLE_LOG, AMPLE_WINDOW, ample, spent};
+use tollgate::{FixedWindow, LeakyBucket, Limiter, ManualClock, SlidingLog, SlidingWindow, Timestamp, TokenBucket};
+
+/// How often each is repeated; `.ci/instructions` divides by it.
+const REPETITIONS: u64 = 10_000;
+
+/// A function for each operation on a subject at a time, and a `main` that runs them all.
+macro_rules! count {
+    ($($name:ident: $subject:expr, $operation:expr;)+) => {
+        $(
+            #[inline(never)]
+            fn $name<S, T>(subject: &S, operation: impl Fn(&S, Timestamp) -> T) {
+                // Makes the function unlike the others: the compiler makes one of those that are equal.
+                black_box(stringify!($name));
+                for n in 1..=REPETITIONS {
+                    black_box(operation(subject, Timestamp::from_nanos(10 * n)));
+                }
+            }
+        )+
+
+        fn main() {
+            $($name(&$subject, $operation);)+
+        }
+    };
+}
+
+count! {
+    token_bucket_allow: ample(TokenBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    token_bucket_allow_bare: ample(TokenBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.check_at(now).is_ok();
+    token_bucket_deny: spent(TokenBucket::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    token_bucket_peek: ample(TokenBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.peek_at(now);
+    token_bucket_refund: spent(TokenBucket::new, ManualClock::new()), |limiter, now| limiter.refund_at(1, now);
+    leaky_bucket_allow: ample(LeakyBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    leaky_bucket_deny: spent(LeakyBucket::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    fixed_window_allow: ample(FixedWindow::new, AMPLE_WINDOW, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    fixed_window_deny: spent(FixedWindow::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    sliding_window_allow: ample(SlidingWindow::new, AMPLE_WINDOW, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    sliding_window_deny: spent(SlidingWindow::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    sliding_log_allow: ample(SlidingLog::new, AMPLE_LOG, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    sliding_log_deny: spent(SlidingLog::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
+}
