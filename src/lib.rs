@@ -8,9 +8,12 @@
 //! - A [`Clock`] says what time it is, as a [`Timestamp`]: [`MonotonicClock`], [`CoarseClock`], [`ManualClock`], or your
 //!   own.
 //! - A [`RateLimiter`] puts the three together, with an atomic state. Requests go through the [`Limiter`] trait.
+//! - A [`KeyedLimiter`] is one limiter for each of millions of keys, in fixed memory; [`Tiers`] give keys different
+//!   quotas, [`IpKey`] makes a key of an address.
 //! - The answer is a [`Decision`]: [`Allowed`] or [`Denied`], each with what to tell the caller.
 #![cfg_attr(not(feature = "std"), no_std)]
-#![forbid(unsafe_code)]
+// But for `memory.rs`, which is exempt.
+#![deny(unsafe_code)]
 
 extern crate alloc;
 
@@ -19,7 +22,9 @@ mod cell;
 mod clock;
 mod decision;
 mod error;
+pub mod keyed;
 mod limiter;
+mod memory;
 mod quota;
 mod rate_limiter;
 mod ratio;
@@ -34,6 +39,7 @@ pub use {
     clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
     decision::{Allowed, Decision, Denied},
     error::QuotaError,
+    keyed::{IpKey, KeyedLimiter, SecretState, Tiers},
     limiter::Limiter,
     quota::Quota,
     rate_limiter::RateLimiter,

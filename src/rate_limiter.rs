@@ -1,6 +1,9 @@
 //! One limiter: an algorithm, its state, a clock.
 
-use crate::{Algorithm, Clock, Decision, Limiter, MonotonicClock, Timestamp};
+use crate::{
+    Algorithm, Clock, Decision, Limiter, MonotonicClock, Timestamp,
+    cell::{Cell, Sole},
+};
 
 /// One algorithm, one state, one clock: a single limit, shared by all who hold a reference.
 ///
@@ -24,7 +27,7 @@ use crate::{Algorithm, Clock, Decision, Limiter, MonotonicClock, Timestamp};
 #[derive(Debug)]
 pub struct RateLimiter<A: Algorithm, C = MonotonicClock> {
     algorithm: A,
-    state: A::State,
+    state: Cell,
     clock: C,
 }
 
@@ -41,7 +44,7 @@ impl<A: Algorithm, C: Clock> RateLimiter<A, C> {
     /// A limiter by `clock`.
     #[must_use]
     pub fn with_clock(algorithm: A, clock: C) -> Self {
-        let state = algorithm.new_state(clock.now());
+        let state = Cell::new(algorithm.initial(clock.now()), algorithm.beside());
         Self { algorithm, state, clock }
     }
 
@@ -66,21 +69,23 @@ impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
 
     #[inline(always)]
     fn check_n_at(&self, cost: u64, now: Timestamp) -> Decision {
-        self.algorithm.check(&self.state, cost, now)
+        let Ok(decision) = self.algorithm.check(self.state.place(), Sole, cost, now);
+        decision
     }
 
     #[inline(always)]
     fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
-        self.algorithm.peek(&self.state, cost, now)
+        let Ok(decision) = self.algorithm.peek(self.state.place(), Sole, cost, now);
+        decision
     }
 
     #[inline]
     fn refund_at(&self, cost: u64, now: Timestamp) {
-        self.algorithm.refund(&self.state, cost, now);
+        let Ok(()) = self.algorithm.refund(self.state.place(), Sole, cost, now);
     }
 
     #[inline]
     fn reset_at(&self, now: Timestamp) {
-        self.algorithm.reset(&self.state, now);
+        let Ok(()) = self.algorithm.reset(self.state.place(), Sole, now);
     }
 }

@@ -38,14 +38,11 @@
 //!
 //! Checked by `ring_*` in `tests/loom.rs`, with a clock that moves.
 
-use alloc::boxed::Box;
 use core::time::Duration;
-
-use crossbeam_utils::CachePadded;
 
 use crate::{
     Allowed, Decision, Denied,
-    cell::BackOff,
+    cell::{BackOff, Moved, Owner, Place as State},
     sync::{AtomicU64, Ordering},
 };
 
@@ -59,11 +56,15 @@ const TAG: u64 = (1 << LAP_BITS) - 1;
 /// How often a refund or a reset looks again for a place that is claimed but not written.
 const PATIENCE: u32 = if cfg!(loom) { 1 } else { 16 };
 
-/// The times of the last admitted units.
-#[derive(Debug)]
-pub struct Ring {
-    head: CachePadded<AtomicU64>,
-    slots: Box<[AtomicU64]>,
+/// The times of the last admitted units, borrowed from whoever holds them, and the log's rule.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ring<'a> {
+    head: &'a AtomicU64,
+    /// As many as the ring can hold; a log may be given more than its limit.
+    slots: &'a [AtomicU64],
+    limit: u64,
+    /// The period, in nanoseconds.
+    window: u64,
 }
 
 /// The head, unpacked.
@@ -99,6 +100,8 @@ struct Stale;
 /// A ring at some time, as one walk over its oldest places saw it.
 struct View {
     head: Head,
+    /// The word that it was unpacked from.
+    word: u64,
     /// How many of the live places have left the window.
     gone: u64,
     /// The time of the first that has not; `None` if there is none.
@@ -111,49 +114,43 @@ impl View {
     }
 }
 
-impl Ring {
-    /// A ring of `limit` places, from 1 to [`MOST_PLACES`], none of them used.
-    pub(crate) fn new(limit: u64) -> Self {
-        // A slot of zeros is of lap 0 and the head begins in lap 1, so an unused slot reads as not written.
-        let slots = (0..limit).map(|_| AtomicU64::new(0)).collect();
-        let head = Head { next: Place { lap: 1, slot: 0 }, live: 0 };
-        let ring = Self { head: CachePadded::new(AtomicU64::new(0)), slots };
-        ring.head.store(ring.pack(head), Ordering::Release);
-        ring
+impl<'a> Ring<'a> {
+    /// The ring in `state`, which has at least `limit` slots; a word and slots of zeros are a ring that was never used.
+    #[inline]
+    pub(crate) fn new(state: State<'a>, limit: u64, window: u64) -> Self {
+        Self { head: state.word, slots: state.beside, limit, window }
     }
 
-    fn limit(&self) -> u64 {
-        self.slots.len() as u64
-    }
-
-    /// Admits `cost` units at `now` if `take`, for a window of `window` nanoseconds; a cost of 0 asks for one.
-    pub(crate) fn decide(&self, cost: u64, now: u64, window: u64, take: bool) -> Decision {
+    /// Admits `cost` units at `now` if `take`; a cost of 0 asks for one.
+    pub(crate) fn decide<O: Owner>(&self, owner: O, cost: u64, now: u64, take: bool) -> Result<Decision, O::Gone> {
         let mut back_off = BackOff::new();
         loop {
-            let word = self.head.load(Ordering::Acquire);
-            match self.decide_on(word, cost, now, window, take) {
-                Ok(decision) => return decision,
+            let word = self.load(owner)?;
+            match self.decide_on(word, cost, now, take) {
+                Ok(decision) => return Ok(decision),
                 Err(Stale) => back_off.spin(),
             }
         }
     }
 
-    fn decide_on(&self, word: u64, cost: u64, now: u64, window: u64, take: bool) -> Result<Decision, Stale> {
-        let view = self.view(word, now, window)?;
-        let limit = self.limit();
+    fn decide_on(&self, word: u64, cost: u64, now: u64, take: bool) -> Result<Decision, Stale> {
+        let view = self.view(word, now)?;
+        let limit = self.limit;
         let in_use = view.in_use();
+        // More than the limit may be in use if it was a larger one that they were admitted under.
+        let remaining = limit.saturating_sub(in_use);
         let asked = cost.max(1);
-        if asked > limit - in_use {
+        if asked > remaining {
             let retry_after = if asked <= limit {
-                let blocking = asked - (limit - in_use);
+                let blocking = asked + in_use - limit;
                 let last = self.latest(self.back(view.head.next, in_use), blocking, now)?;
                 // What was not written when the walk met it may be by now, with a time that has left the window.
-                Some(until_gone(view.oldest.max(Some(last)), now, window))
+                Some(self.until_gone(view.oldest.max(Some(last)), now))
             } else {
                 None
             };
-            let reset_after = until_gone(self.newest(&view, now)?, now, window);
-            return Ok(Err(Denied { limit, remaining: limit - in_use, reset_after, retry_after }));
+            let reset_after = self.until_gone(self.newest(&view, now)?, now);
+            return Ok(Err(Denied { limit, remaining, reset_after, retry_after }));
         }
         let mut newest = self.newest(&view, now)?;
         if cost > 0 {
@@ -168,8 +165,8 @@ impl Ring {
         }
         let allowed = Allowed {
             limit,
-            remaining: limit - in_use - cost,
-            reset_after: until_gone(newest, now, window),
+            remaining: remaining - cost,
+            reset_after: self.until_gone(newest, now),
             delay: Duration::ZERO,
         };
         Ok(Ok(allowed))
@@ -179,12 +176,12 @@ impl Ring {
     ///
     /// Where the newest place is claimed by another thread that does not come to write it, the oldest is given back
     /// instead: as much may pass now, and no more later.
-    pub(crate) fn refund(&self, cost: u64, now: u64, window: u64) {
+    pub(crate) fn refund<O: Owner>(&self, owner: O, cost: u64, now: u64) -> Result<(), O::Gone> {
         let mut back_off = BackOff::new();
         let mut left = cost;
         for attempt in 0.. {
-            let word = self.head.load(Ordering::Acquire);
-            if let Ok(view) = self.view(word, now, window) {
+            let word = self.load(owner)?;
+            if let Ok(view) = self.view(word, now) {
                 let returned = view.in_use().min(left);
                 let oldest_instead = attempt >= PATIENCE;
                 let done = if oldest_instead {
@@ -195,25 +192,74 @@ impl Ring {
                     newest == returned
                 };
                 if done {
-                    return;
+                    break;
                 }
             }
             back_off.spin();
         }
+        Ok(())
     }
 
     /// Forgets all units, but for those that another thread is claiming at this moment and does not come to write.
-    pub(crate) fn reset(&self) {
+    pub(crate) fn reset<O: Owner>(&self, owner: O) -> Result<(), O::Gone> {
         let mut back_off = BackOff::new();
         for attempt in 0.. {
-            let word = self.head.load(Ordering::Acquire);
+            let word = self.load(owner)?;
             let live = self.unpack(word).live;
             let all_written = self.written(word, live) == live;
             if (all_written || attempt >= PATIENCE) && self.give_up_oldest(word, live).is_ok() {
-                return;
+                break;
             }
             back_off.spin();
         }
+        Ok(())
+    }
+
+    /// The head's word if all live places have left the window by `now`: then the log is as one that was never used.
+    pub(crate) fn recovered(&self, now: u64) -> Option<u64> {
+        let word = self.head.load(Ordering::Acquire);
+        // The newest is the last to leave, as a rule: a look at it spares the walk.
+        let newest = self.back(self.unpack(word).next, 1);
+        let live = self.unpack(word).live > 0;
+        if live && !matches!(self.entry(newest), Entry::Used(at) if at + self.window <= now) {
+            return None;
+        }
+        self.view(word, now).ok().filter(|view| view.in_use() == 0).map(|view| view.word)
+    }
+
+    /// Begins this ring, whose head was found to be `word` and recovered, again: with the units that are in use in
+    /// `before` at `now`, and `cost` more, which fit.
+    ///
+    /// Nobody else may change `before` meanwhile.
+    pub(crate) fn begin(&self, word: u64, before: &Ring<'_>, cost: u64, now: u64) -> Result<(), Moved> {
+        let Ok(view) = before.view(before.head.load(Ordering::Acquire), now) else { return Err(Moved) };
+        let first = self.unpack(word).next;
+        let units = view.in_use() + cost;
+        self.swap(word, Head { next: self.ahead(first, units), live: units }).map_err(|Stale| Moved)?;
+        let oldest = before.back(view.head.next, view.in_use());
+        let mut latest = now;
+        for nth in 0..units {
+            if nth < view.in_use() {
+                latest = match before.entry(before.ahead(oldest, nth)) {
+                    Entry::Used(at) => at,
+                    Entry::Unwritten | Entry::Overtaken => now,
+                };
+            } else {
+                latest = latest.max(now);
+            }
+            self.write(self.ahead(first, nth), 1, latest);
+        }
+        Ok(())
+    }
+
+    /// The head's word, if it is the owner's.
+    ///
+    /// Once it is, a swap on it can only succeed if it still is: whoever gives the ring away moves the head, and a head
+    /// never comes back.
+    #[inline]
+    fn load<O: Owner>(&self, owner: O) -> Result<u64, O::Gone> {
+        let word = self.head.load(Ordering::Acquire);
+        owner.confirm().map(|()| word)
     }
 
     /// Moves the head `word` back over its newest places, one at a time, until `count` are given back or the head turns
@@ -267,18 +313,18 @@ impl Ring {
     }
 
     /// Walks the live places of the head `word`, from the oldest to the first that has not left the window.
-    fn view(&self, word: u64, now: u64, window: u64) -> Result<View, Stale> {
+    fn view(&self, word: u64, now: u64) -> Result<View, Stale> {
         let head = self.unpack(word);
         let oldest = self.back(head.next, head.live);
         for gone in 0..head.live {
             match self.entry(self.ahead(oldest, gone)) {
-                Entry::Used(at) if at + window <= now => {}
-                Entry::Used(at) => return Ok(View { head, gone, oldest: Some(at) }),
-                Entry::Unwritten => return Ok(View { head, gone, oldest: Some(now) }),
+                Entry::Used(at) if at + self.window <= now => {}
+                Entry::Used(at) => return Ok(View { head, word, gone, oldest: Some(at) }),
+                Entry::Unwritten => return Ok(View { head, word, gone, oldest: Some(now) }),
                 Entry::Overtaken => return Err(Stale),
             }
         }
-        Ok(View { head, gone: head.live, oldest: None })
+        Ok(View { head, word, gone: head.live, oldest: None })
     }
 
     /// The time of the newest unit in use; `None` if none is.
@@ -323,29 +369,41 @@ impl Ring {
         self.head.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed).map(|_| next).map_err(|_| Stale)
     }
 
-    /// The place `count` after `place`; `count` is at most the limit.
+    /// The place `count` after `place`; `count` is at most the places.
     #[inline]
     fn ahead(&self, place: Place, count: u64) -> Place {
         let slot = place.slot + count;
-        match slot.checked_sub(self.limit()) {
+        match slot.checked_sub(self.places()) {
             None => Place { slot, ..place },
             Some(slot) => Place { lap: place.lap.wrapping_add(1), slot },
         }
     }
 
-    /// The place `count` before `place`; `count` is at most the limit.
+    /// The place `count` before `place`; `count` is at most the places.
     #[inline]
     fn back(&self, place: Place, count: u64) -> Place {
         match place.slot.checked_sub(count) {
             Some(slot) => Place { slot, ..place },
-            None => Place { lap: place.lap.wrapping_sub(1), slot: place.slot + self.limit() - count },
+            None => Place { lap: place.lap.wrapping_sub(1), slot: place.slot + self.places() - count },
         }
     }
 
-    /// The bits that hold a number of places, the limit included.
+    /// How long after `now` the unit used at the time `last` leaves the window; zero if there is none.
+    #[inline]
+    fn until_gone(&self, last: Option<u64>, now: u64) -> Duration {
+        last.map_or(Duration::ZERO, |last| Duration::from_nanos(last + self.window - now))
+    }
+
+    /// How many places there are.
+    #[inline]
+    fn places(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// The bits that hold a number of places, all of them included.
     #[inline]
     fn place_bits(&self) -> u32 {
-        u64::BITS - self.limit().leading_zeros()
+        u64::BITS - self.places().leading_zeros()
     }
 
     /// Lap, slot and live places, from the highest bits to the lowest; the lap wraps.
@@ -363,32 +421,28 @@ impl Ring {
     }
 }
 
-/// How long after `now` the unit used at the time `last` leaves the window; zero if there is none.
-#[inline]
-fn until_gone(last: Option<u64>, now: u64, window: u64) -> Duration {
-    last.map_or(Duration::ZERO, |last| Duration::from_nanos(last + window - now))
-}
-
-/// The low bits of a slot that is written in `lap`.
+/// The low bits of a slot that is written in `lap`; in the first lap not those of a slot of zeros.
 #[inline]
 const fn tag(lap: u64) -> u64 {
-    lap & TAG
+    lap.wrapping_add(1) & TAG
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::cell::{Cell, Sole};
 
     #[test]
     fn no_refund_brings_an_earlier_head_back() {
         for limit in [1, 3, 64, 1 << 14, 1 << 16, MOST_PLACES] {
-            let ring = Ring::new(limit);
+            let state = Cell::new(0, limit as usize);
+            let ring = Ring::new(state.place(), limit, 10);
             let cost = limit.min(1 << 16);
             let mut heads = alloc::vec::Vec::new();
             for _ in 0..5 {
-                assert!(ring.decide(cost, 1, 10, true).is_ok());
+                assert!(matches!(ring.decide(Sole, cost, 1, true), Ok(Ok(_))));
                 heads.push(ring.head.load(Ordering::Relaxed));
-                ring.refund(cost, 1, 10);
+                let Ok(()) = ring.refund(Sole, cost, 1);
                 heads.push(ring.head.load(Ordering::Relaxed));
             }
             let count = heads.len();

@@ -15,10 +15,7 @@ fn all(quota: Quota) -> [(&'static str, Any, ManualClock); 5] {
     fn any<A: Algorithm + 'static>(
         name: &'static str,
         algorithm: Result<A, QuotaError>,
-    ) -> (&'static str, Any, ManualClock)
-    where
-        A::State: 'static,
-    {
+    ) -> (&'static str, Any, ManualClock) {
         let clock = ManualClock::starting_at(Timestamp::from_secs(100));
         let limiter = RateLimiter::with_clock(algorithm.expect("a quota that can be held"), clock.clone());
         (name, Box::new(limiter), clock)

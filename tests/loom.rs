@@ -16,7 +16,8 @@ use loom::{
     thread,
 };
 use tollgate::{
-    Algorithm, FixedWindow, LeakyBucket, Quota, SlidingLog, SlidingWindow, Timestamp, TokenBucket, algorithm::Rule,
+    Algorithm, FixedWindow, LeakyBucket, Limiter, ManualClock, Quota, RateLimiter, SlidingLog, SlidingWindow,
+    Timestamp, TokenBucket, algorithm::Rule,
 };
 
 /// Time in which one unit is regained, and the step of the clock, in nanoseconds.
@@ -24,8 +25,7 @@ const STEP: u64 = 10;
 
 /// Everything a model shares: an algorithm with its state, and a clock that moves with every reading.
 struct Shared<A: Algorithm> {
-    algorithm: A,
-    state: A::State,
+    limiter: RateLimiter<A, ManualClock>,
     clock: AtomicU64,
     step: u64,
 }
@@ -35,8 +35,10 @@ impl<A: Algorithm> Shared<A> {
     const START: u64 = 1_000;
 
     fn new(algorithm: A, step: u64) -> Arc<Self> {
-        let state = algorithm.new_state(Timestamp::from_nanos(Self::START));
-        Arc::new(Self { algorithm, state, clock: AtomicU64::new(Self::START), step })
+        // The limiter's own clock only tells when it is made; each request comes with its time.
+        let made = ManualClock::starting_at(Timestamp::from_nanos(Self::START));
+        let limiter = RateLimiter::with_clock(algorithm, made);
+        Arc::new(Self { limiter, clock: AtomicU64::new(Self::START), step })
     }
 
     /// The time now; the clock moves on.
@@ -47,11 +49,11 @@ impl<A: Algorithm> Shared<A> {
     /// One check, as `(time, admitted)`.
     fn check(&self) -> (u64, bool) {
         let now = self.now();
-        (now, self.algorithm.check(&self.state, 1, Timestamp::from_nanos(now)).is_ok())
+        (now, self.limiter.check_at(Timestamp::from_nanos(now)).is_ok())
     }
 
     fn remaining(&self, now: u64) -> u64 {
-        match self.algorithm.peek(&self.state, 0, Timestamp::from_nanos(now)) {
+        match self.limiter.peek_n_at(0, Timestamp::from_nanos(now)) {
             Ok(allowed) => allowed.remaining,
             Err(denied) => denied.remaining,
         }
@@ -59,10 +61,7 @@ impl<A: Algorithm> Shared<A> {
 }
 
 /// Runs `checks[i]` checks on thread `i` and returns the times of those admitted, sorted.
-fn admitted<A: Algorithm + Copy + 'static>(algorithm: A, step: u64, checks: &[usize]) -> (Vec<u64>, Arc<Shared<A>>)
-where
-    A::State: 'static,
-{
+fn admitted<A: Algorithm + Copy + 'static>(algorithm: A, step: u64, checks: &[usize]) -> (Vec<u64>, Arc<Shared<A>>) {
     let shared = Shared::new(algorithm, step);
     let run = |count: usize, shared: &Shared<A>| (0..count).map(|_| shared.check()).collect::<Vec<_>>();
     let others: Vec<_> = checks[1..]
@@ -172,7 +171,7 @@ mod word {
             let refunder = shared.clone();
             let refund = thread::spawn(move || {
                 let now = Timestamp::from_nanos(refunder.now());
-                refunder.algorithm.refund(&refunder.state, 1, now);
+                refunder.limiter.refund_at(1, now);
             });
             let taken = u64::from(shared.check().1) + u64::from(shared.check().1);
             refund.join().unwrap();
@@ -253,7 +252,7 @@ mod ring {
             let other = shared.clone();
             let take = |shared: &Shared<SlidingLog>, cost: u64| {
                 let now = shared.now();
-                let admitted = shared.algorithm.check(&shared.state, cost, Timestamp::from_nanos(now)).is_ok();
+                let admitted = shared.limiter.check_n_at(cost, Timestamp::from_nanos(now)).is_ok();
                 vec![now; if admitted { cost as usize } else { 0 }]
             };
             let thread = thread::spawn(move || [take(&other, 2), take(&other, 2)].concat());
@@ -272,7 +271,7 @@ mod ring {
             let refunder = shared.clone();
             let refund = thread::spawn(move || {
                 let now = Timestamp::from_nanos(refunder.now());
-                refunder.algorithm.refund(&refunder.state, 1, now);
+                refunder.limiter.refund_at(1, now);
             });
             let taken = u64::from(shared.check().1) + u64::from(shared.check().1);
             refund.join().unwrap();
@@ -297,7 +296,7 @@ mod ring {
             assert!(shared.check().1 && shared.check().1);
             let give_back = |shared: &Shared<SlidingLog>| {
                 let now = Timestamp::from_nanos(shared.now());
-                shared.algorithm.refund(&shared.state, 1, now);
+                shared.limiter.refund_at(1, now);
             };
             let other = shared.clone();
             let thread = thread::spawn(move || give_back(&other));
@@ -313,7 +312,7 @@ mod ring {
             let shared = Shared::new(log(2, 1_000), STEP);
             let other = shared.clone();
             let thread = thread::spawn(move || [other.check().1, other.check().1]);
-            shared.algorithm.reset(&shared.state, Timestamp::from_nanos(shared.now()));
+            shared.limiter.reset_at(Timestamp::from_nanos(shared.now()));
             let answers = thread.join().unwrap();
             assert_eq!(answers, [true, true]);
             // Whatever was claimed before the reset is forgotten, what came after is not; nothing is left unwritten.
@@ -336,13 +335,13 @@ mod ring {
             let shared = Shared::new(log(1, window), STEP);
             let start = Shared::<SlidingLog>::START;
             let check = |shared: &Shared<SlidingLog>, now: u64| {
-                shared.algorithm.check(&shared.state, 1, Timestamp::from_nanos(now)).is_ok()
+                shared.limiter.check_n_at(1, Timestamp::from_nanos(now)).is_ok()
             };
             assert!(check(&shared, start));
             let other = shared.clone();
             let again = start + window + STEP;
             let thread = thread::spawn(move || {
-                other.algorithm.refund(&other.state, 1, Timestamp::from_nanos(start + STEP));
+                other.limiter.refund_at(1, Timestamp::from_nanos(start + STEP));
                 check(&other, again)
             });
             let late = check(&shared, start + window);
@@ -365,7 +364,7 @@ mod ring {
             let times = [shared.check(), thread.join().unwrap()].map(|(time, _)| time);
             let latest = times[0].max(times[1]);
             for now in latest + window - STEP..=latest + window {
-                let peek = shared.algorithm.peek(&shared.state, 0, Timestamp::from_nanos(now)).unwrap();
+                let peek = shared.limiter.peek_n_at(0, Timestamp::from_nanos(now)).unwrap();
                 let in_use = peek.remaining < 3;
                 assert_eq!(peek.reset_after > Duration::ZERO, in_use, "{times:?} at {now}");
                 assert!(peek.reset_after <= Duration::from_nanos(STEP), "{times:?} at {now}");

@@ -184,6 +184,30 @@ impl Bucket {
         word.wrapping_sub(used.min(cost.min(self.burst()) << self.token_bits))
     }
 
+    /// Whether nothing of `word` is in use.
+    pub(super) fn recovered(&self, word: u64, now: Timestamp) -> bool {
+        self.used(word, self.rate.units_at(now.within_horizon())) == 0
+    }
+
+    /// The word at `now` of a bucket that has been left alone since `begun`.
+    pub(super) fn unseen(&self, begun: Timestamp, now: Timestamp) -> u64 {
+        let gained = u128::from((now - begun).as_nanos() as u64) * u128::from(self.quota.limit());
+        let filled = gained >= u128::from(self.lacking) * self.quota.period().as_nanos();
+        // A full bucket is made anew: the word of an old one would come round where tokens are counted modulo 2^64.
+        if filled { Self { lacking: 0, ..*self }.fresh(now) } else { self.fresh(begun) }
+    }
+
+    /// The word with as many tokens in use as `word` has in the bucket `from`, up to the burst, and rounded up.
+    pub(super) fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
+        let generated = self.rate.units_at(now.within_horizon());
+        let used = u128::from(from.used(word, from.rate.units_at(now.within_horizon())));
+        let used = match self.token_bits.checked_sub(from.token_bits) {
+            Some(finer) => used.checked_shl(finer).unwrap_or(u128::MAX),
+            None => used.div_ceil(1 << (from.token_bits - self.token_bits)),
+        };
+        generated.wrapping_add(used.min(self.capacity.into()) as u64)
+    }
+
     /// The units in use: how far `spent` is ahead of `generated`.
     #[inline(always)]
     const fn used(&self, spent: u64, generated: u64) -> u64 {

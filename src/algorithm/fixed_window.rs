@@ -111,6 +111,18 @@ impl Rule for FixedWindow {
         let (_, count) = self.read(word, now);
         word - count.min(cost)
     }
+
+    fn recovered(&self, word: u64, now: Timestamp) -> bool {
+        let (position, count) = self.read(word, now);
+        count == 0 && position.lead == 0
+    }
+
+    /// What is in use counts in this rule's window of the same time.
+    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
+        let (position, count) = from.read(word, now);
+        let number = self.windows.carried(&from.windows, position.number, now);
+        self.word(number, count.min(self.quota.limit()))
+    }
 }
 
 #[cfg(test)]

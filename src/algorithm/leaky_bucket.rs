@@ -112,6 +112,18 @@ impl Rule for LeakyBucket {
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         self.bucket.give_back(word, cost, now)
     }
+
+    fn recovered(&self, word: u64, now: Timestamp) -> bool {
+        self.bucket.recovered(word, now)
+    }
+
+    fn unseen(&self, begun: Timestamp, now: Timestamp) -> u64 {
+        self.bucket.unseen(begun, now)
+    }
+
+    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
+        self.bucket.carry(word, &from.bucket, now)
+    }
 }
 
 #[cfg(test)]

@@ -29,36 +29,64 @@ pub use token_bucket::TokenBucket;
 
 use crate::{
     Allowed, Decision, Denied, Quota, Timestamp,
-    cell::{Cell, Update},
+    cell::{Moved, Owner, Place, Update, update},
+    sync::Ordering,
 };
 
 /// How requests are counted: one of the five algorithms, with its quota.
 ///
-/// The trait is sealed. It is here to be named in bounds, and to let the holders of state ([`RateLimiter`]) serve all
-/// algorithms alike; requests go through the [`Limiter`](crate::Limiter) trait.
+/// The trait is sealed. It is here to be named in bounds, and to let the holders of states, [`RateLimiter`] and
+/// [`KeyedLimiter`], serve all algorithms alike; requests go through the [`Limiter`](crate::Limiter) trait.
 ///
 /// [`RateLimiter`]: crate::RateLimiter
+/// [`KeyedLimiter`]: crate::KeyedLimiter
 pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
-    /// What one key needs to remember: one atomic word for all but the log.
-    type State: Debug + Send + Sync;
-
     /// The quota that this algorithm enforces.
     fn quota(&self) -> Quota;
 
-    /// The state of a key that was never seen, at `now`.
-    fn new_state(&self, now: Timestamp) -> Self::State;
+    /// How many words a state has beside its first, which must be zeros at the start: none for all but the log.
+    fn beside(&self) -> usize;
+
+    /// The word of a state that was never used, for a limiter that starts at `now`.
+    fn initial(&self, now: Timestamp) -> u64;
 
     /// Decides on `cost` units at `now`, and takes them if they pass.
-    fn check(&self, state: &Self::State, cost: u64, now: Timestamp) -> Decision;
+    fn check<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone>;
 
     /// Decides as [`check`](Self::check) would, and takes nothing.
-    fn peek(&self, state: &Self::State, cost: u64, now: Timestamp) -> Decision;
+    fn peek<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone>;
 
     /// Gives back up to `cost` units at `now`.
-    fn refund(&self, state: &Self::State, cost: u64, now: Timestamp);
+    fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone>;
 
-    /// Makes `state` one of a key that was never seen, at `now`.
-    fn reset(&self, state: &Self::State, now: Timestamp);
+    /// Makes the state in `place` one that was never used, at `now`.
+    fn reset<O: Owner>(&self, place: Place<'_>, owner: O, now: Timestamp) -> Result<(), O::Gone>;
+
+    /// The word in `place` if nothing of the state counts any more at `now`: then nobody can tell it from one that was
+    /// never used.
+    fn recovered_word(&self, place: Place<'_>, now: Timestamp) -> Option<u64>;
+
+    /// Decides as [`check_shared`](Self::check_shared) would, and takes nothing.
+    fn peek_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, now: Timestamp) -> Decision;
+
+    /// Decides by the state that all keys without one of their own share, in a table that has stood since `begun`. Only
+    /// one thread at a time may be in here with one state.
+    fn check_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, now: Timestamp) -> Decision;
+
+    /// Makes the recovered state in `place`, whose word was found to be `word`, that of another key: what is shared (as
+    /// in [`check_shared`](Self::check_shared)) and `cost` units more, which must have been found to pass.
+    fn begin(
+        &self,
+        place: Place<'_>,
+        word: u64,
+        shared: (Place<'_>, Timestamp),
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<(), Moved>;
+
+    /// Makes a state that was kept under the quota of `from` one under this quota. What is in use stays in use, up to
+    /// all that this quota has.
+    fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone>;
 }
 
 /// An algorithm whose whole state is one word: a pure step from a word and a time to an answer and the next word.
@@ -83,43 +111,108 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
 
     /// The word after `cost` units are given back at `now`, or as many as are in use.
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64;
+
+    /// Whether nothing of `word` counts any more, at `now` or at any later time.
+    fn recovered(&self, word: u64, now: Timestamp) -> bool;
+
+    /// The word at `now` of a key that was never seen, for a limiter that started at `begun`.
+    fn unseen(&self, begun: Timestamp, _now: Timestamp) -> u64 {
+        self.fresh(begun)
+    }
+
+    /// The word under this rule that has as much in use at `now` as `word` has under the rule `from`, up to all that
+    /// this rule allows.
+    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64;
 }
 
 impl<R: Rule> Algorithm for R {
-    type State = Cell;
-
     fn quota(&self) -> Quota {
         Rule::quota(self)
     }
 
-    fn new_state(&self, now: Timestamp) -> Cell {
-        Cell::new(self.fresh(now))
+    #[inline(always)]
+    fn beside(&self) -> usize {
+        0
+    }
+
+    fn initial(&self, now: Timestamp) -> u64 {
+        self.fresh(now)
     }
 
     #[inline(always)]
-    fn check(&self, state: &Cell, cost: u64, now: Timestamp) -> Decision {
-        state.update(&Take { rule: self, cost, now })
+    fn check<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone> {
+        update(place.word, owner, &Take { rule: self, cost, now })
     }
 
     #[inline(always)]
-    fn peek(&self, state: &Cell, cost: u64, now: Timestamp) -> Decision {
-        self.step(state.load(), cost, now).map(|(allowed, _)| allowed)
+    fn peek<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone> {
+        let word = place.word.load(Ordering::Acquire);
+        owner.confirm()?;
+        Ok(self.step(word, cost, now).map(|(allowed, _)| allowed))
     }
 
-    fn refund(&self, state: &Cell, cost: u64, now: Timestamp) {
-        let Ok(()) = state.update(&GiveBack { rule: self, cost, now });
+    fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone> {
+        replace(place, owner, |word| self.give_back(word, cost, now))
     }
 
-    fn reset(&self, state: &Cell, now: Timestamp) {
-        state.store(self.fresh(now));
+    fn reset<O: Owner>(&self, place: Place<'_>, owner: O, now: Timestamp) -> Result<(), O::Gone> {
+        replace(place, owner, |_| self.fresh(now))
+    }
+
+    fn recovered_word(&self, place: Place<'_>, now: Timestamp) -> Option<u64> {
+        let word = place.word.load(Ordering::Acquire);
+        self.recovered(word, now).then_some(word)
+    }
+
+    fn peek_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, now: Timestamp) -> Decision {
+        self.step(word_of_unseen(self, shared, begun, now), cost, now).map(|(allowed, _)| allowed)
+    }
+
+    fn check_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, now: Timestamp) -> Decision {
+        let (allowed, next) = self.step(word_of_unseen(self, shared, begun, now), cost, now)?;
+        if cost > 0 {
+            shared.word.store(next, Ordering::Release);
+        }
+        Ok(allowed)
+    }
+
+    fn begin(
+        &self,
+        place: Place<'_>,
+        word: u64,
+        (shared, begun): (Place<'_>, Timestamp),
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<(), Moved> {
+        let Ok((_, next)) = self.step(word_of_unseen(self, shared, begun, now), cost, now) else { return Err(Moved) };
+        place.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed).map(drop).map_err(|_| Moved)
+    }
+
+    fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone> {
+        replace(place, owner, |word| self.carry(word, from, now))
     }
 }
 
+/// What a key without a state of its own begins with: the word that such keys share, or if they never had to, that of a
+/// key that was never seen.
+fn word_of_unseen<R: Rule>(rule: &R, shared: Place<'_>, begun: Timestamp, now: Timestamp) -> u64 {
+    match shared.word.load(Ordering::Acquire) {
+        0 => rule.unseen(begun, now),
+        word => word,
+    }
+}
+
+/// Makes the word in `place` what `next` says, whatever it is.
+fn replace<O: Owner>(place: Place<'_>, owner: O, next: impl Fn(u64) -> u64) -> Result<(), O::Gone> {
+    let Ok(()) = update(place.word, owner, &Replace(next))?;
+    Ok(())
+}
+
 /// Taking `cost` units at `now`, as an update of a word.
-pub(crate) struct Take<'a, R> {
-    pub(crate) rule: &'a R,
-    pub(crate) cost: u64,
-    pub(crate) now: Timestamp,
+struct Take<'a, R> {
+    rule: &'a R,
+    cost: u64,
+    now: Timestamp,
 }
 
 impl<R: Rule> Update for Take<'_, R> {
@@ -132,23 +225,19 @@ impl<R: Rule> Update for Take<'_, R> {
     }
 }
 
-/// Giving back `cost` units at `now`, as an update of a word.
-pub(crate) struct GiveBack<'a, R> {
-    pub(crate) rule: &'a R,
-    pub(crate) cost: u64,
-    pub(crate) now: Timestamp,
-}
+/// Whatever the word, another, as an update that never refuses.
+struct Replace<F>(F);
 
-impl<R: Rule> Update for GiveBack<'_, R> {
+impl<F: Fn(u64) -> u64> Update for Replace<F> {
     type Answer = ();
     type Refusal = Infallible;
 
     fn apply(&self, word: u64) -> Result<((), u64), Infallible> {
-        Ok(((), self.rule.give_back(word, self.cost, self.now)))
+        Ok(((), (self.0)(word)))
     }
 }
 
-mod sealed {
+pub(crate) mod sealed {
     /// Only this crate's algorithms: holders of state rely on properties that a signature cannot state.
     pub trait Sealed {}
     impl Sealed for super::FixedWindow {}

@@ -18,6 +18,7 @@
 use super::Algorithm;
 use crate::{
     Decision, Quota, QuotaError, Timestamp,
+    cell::{Moved, Owner, Place, Sole},
     ring::{MOST_PLACES, Ring},
 };
 
@@ -68,32 +69,71 @@ impl SlidingLog {
     }
 }
 
-impl Algorithm for SlidingLog {
-    type State = Ring;
+impl SlidingLog {
+    #[inline]
+    fn ring<'a>(&self, place: Place<'a>) -> Ring<'a> {
+        Ring::new(place, self.quota.limit(), self.window)
+    }
+}
 
+impl Algorithm for SlidingLog {
     fn quota(&self) -> Quota {
         self.quota()
     }
 
-    fn new_state(&self, _now: Timestamp) -> Ring {
-        Ring::new(self.quota.limit())
+    fn beside(&self) -> usize {
+        self.quota.limit() as usize
+    }
+
+    fn initial(&self, _now: Timestamp) -> u64 {
+        0
     }
 
     #[inline]
-    fn check(&self, state: &Ring, cost: u64, now: Timestamp) -> Decision {
-        state.decide(cost, now.within_horizon(), self.window, true)
+    fn check<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone> {
+        self.ring(place).decide(owner, cost, now.within_horizon(), true)
     }
 
     #[inline]
-    fn peek(&self, state: &Ring, cost: u64, now: Timestamp) -> Decision {
-        state.decide(cost, now.within_horizon(), self.window, false)
+    fn peek<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone> {
+        self.ring(place).decide(owner, cost, now.within_horizon(), false)
     }
 
-    fn refund(&self, state: &Ring, cost: u64, now: Timestamp) {
-        state.refund(cost, now.within_horizon(), self.window);
+    fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone> {
+        self.ring(place).refund(owner, cost, now.within_horizon())
     }
 
-    fn reset(&self, state: &Ring, _now: Timestamp) {
-        state.reset();
+    fn reset<O: Owner>(&self, place: Place<'_>, owner: O, _now: Timestamp) -> Result<(), O::Gone> {
+        self.ring(place).reset(owner)
+    }
+
+    fn recovered_word(&self, place: Place<'_>, now: Timestamp) -> Option<u64> {
+        self.ring(place).recovered(now.within_horizon())
+    }
+
+    fn peek_shared(&self, shared: Place<'_>, _begun: Timestamp, cost: u64, now: Timestamp) -> Decision {
+        let Ok(decision) = self.peek(shared, Sole, cost, now);
+        decision
+    }
+
+    fn check_shared(&self, shared: Place<'_>, _begun: Timestamp, cost: u64, now: Timestamp) -> Decision {
+        let Ok(decision) = self.check(shared, Sole, cost, now);
+        decision
+    }
+
+    fn begin(
+        &self,
+        place: Place<'_>,
+        word: u64,
+        (shared, _begun): (Place<'_>, Timestamp),
+        cost: u64,
+        now: Timestamp,
+    ) -> Result<(), Moved> {
+        self.ring(place).begin(word, &self.ring(shared), cost, now.within_horizon())
+    }
+
+    /// The log remembers times, whatever the quota that they were admitted under: there is nothing to change.
+    fn carry_over<O: Owner>(&self, _place: Place<'_>, owner: O, _from: &Self, _now: Timestamp) -> Result<(), O::Gone> {
+        owner.confirm()
     }
 }

@@ -170,6 +170,24 @@ impl Rule for SlidingWindow {
         }
         self.word(position.number, previous - from_previous, current - from_current)
     }
+
+    fn recovered(&self, word: u64, now: Timestamp) -> bool {
+        let View { position, previous, current } = self.read(word, now);
+        (previous, current, position.lead) == (0, 0, 0)
+    }
+
+    /// Windows of the same length keep their counts; in others, all that is in use counts as admitted in the current one.
+    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
+        let view = from.read(word, now);
+        let number = self.windows.carried(&from.windows, view.position.number, now);
+        let (previous, current) = if self.windows.length == from.windows.length {
+            (view.previous, view.current)
+        } else {
+            (0, from.used(&view))
+        };
+        let limit = self.quota.limit();
+        self.word(number, previous.min(limit), current.min(limit))
+    }
 }
 
 #[cfg(test)]

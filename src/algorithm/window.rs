@@ -58,6 +58,11 @@ impl Windows {
         }
     }
 
+    /// The window in which to go on with a state that `from` has in its window `number` at `now`.
+    pub(super) const fn carried(&self, from: &Self, number: u64, now: Timestamp) -> u64 {
+        if self.length == from.length { number } else { self.number.units_at(now.within_horizon()) }
+    }
+
     /// The lowest `count_bits` bits of `word`.
     #[inline]
     pub(super) const fn count(&self, word: u64) -> u64 {

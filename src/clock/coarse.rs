@@ -1,9 +1,9 @@
 //! A clock that is cheap to read because somebody else reads the real one.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
-use crate::{Clock, Timestamp};
+use crate::{Clock, Timestamp, sync::plain::AtomicU64};
 
 /// A clock that shows the last time it was told; a reading is one atomic load.
 ///

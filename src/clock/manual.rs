@@ -1,12 +1,9 @@
 //! A clock that moves only when told to.
 
 use alloc::sync::Arc;
-use core::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use core::{sync::atomic::Ordering, time::Duration};
 
-use crate::{Clock, Timestamp, timestamp::nanos_of};
+use crate::{Clock, Timestamp, sync::plain::AtomicU64, timestamp::nanos_of};
 
 /// A clock that stands still until it is told to move, for tests and simulations.
 ///

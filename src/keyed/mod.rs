@@ -1,0 +1,24 @@
+//! One limit per key: the table of states, and what is around it.
+
+mod counters;
+mod hasher;
+mod ip;
+mod latch;
+mod limiter;
+mod many;
+mod one_key;
+mod plan;
+mod print;
+mod table;
+mod tiers;
+
+pub use {
+    counters::KeyedStats,
+    hasher::SecretState,
+    ip::IpKey,
+    limiter::KeyedLimiter,
+    many::CheckEach,
+    one_key::OneKey,
+    plan::{Plan, PlanFor},
+    tiers::{Resolver, Tiers, TiersError},
+};

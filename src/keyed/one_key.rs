@@ -1,0 +1,52 @@
+//! One key of a keyed limiter, as a limiter.
+
+use super::{KeyedLimiter, plan::Plan, print::Print};
+use crate::{Clock, Decision, Limiter, Timestamp};
+
+/// One key of a [`KeyedLimiter`], as a [`Limiter`]: what [`KeyedLimiter::key`] returns.
+///
+/// It borrows the limiter, and has hashed the key once. It takes no slot; it is the same whether the key has one or not.
+pub struct OneKey<'a, K: ?Sized, A, C, S> {
+    pub(super) limiter: &'a KeyedLimiter<K, A, C, S>,
+    pub(super) print: Print,
+}
+
+impl<K: ?Sized, A, C, S> Clone for OneKey<'_, K, A, C, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: ?Sized, A, C, S> Copy for OneKey<'_, K, A, C, S> {}
+
+/// The fingerprint is not shown: it is made with the table's secret.
+impl<K: ?Sized, A: core::fmt::Debug, C, S> core::fmt::Debug for OneKey<'_, K, A, C, S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("OneKey").finish_non_exhaustive()
+    }
+}
+
+impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
+    #[inline]
+    fn now(&self) -> Timestamp {
+        self.limiter.clock.now()
+    }
+
+    #[inline]
+    fn check_n_at(&self, cost: u64, now: Timestamp) -> Decision {
+        self.limiter.table.check(self.print, cost, now)
+    }
+
+    #[inline]
+    fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
+        self.limiter.table.peek(self.print, cost, now)
+    }
+
+    fn refund_at(&self, cost: u64, now: Timestamp) {
+        self.limiter.table.refund(self.print, cost, now);
+    }
+
+    fn reset_at(&self, now: Timestamp) {
+        self.limiter.table.reset(self.print, now);
+    }
+}

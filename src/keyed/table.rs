@@ -1,0 +1,511 @@
+//! The table: a fixed array of slots, each the state of one key, taken over in place by others once it has recovered.
+//!
+//! # What it holds
+//!
+//! A *slot* is two words: the fingerprint of a key (its hash, with the tag of its quota in the lowest bits) and the state's
+//! word. Four slots are a cache line, two lines a *set*, and a key may be in any slot of its three sets, which its hash
+//! draws. Four sets share a *latch*: a lock for newcomers, the time of the last take-over, and the state that newcomers
+//! share while their sets are full. Nothing is kept of a key but the fingerprint.
+//!
+//! A state that has *recovered* is that of a key which was never seen, so the slot of one can be given to another, and
+//! nobody can tell. That is all there is to making room: no sweeper, no time to live, no tombstones.
+//!
+//! # A check
+//!
+//! *A hit*: the fingerprint is found, the state's word is loaded, and the fingerprint is confirmed; then a step of the
+//! algorithm is swapped in, and the fingerprint is confirmed again. It takes no lock, and waits for no one, but where the
+//! key's own slot is being taken over at this very moment.
+//!
+//! *A newcomer* holds the latches of its sets, in their order, looks once more, and then either takes a slot (one that
+//! was never used, or one whose state has recovered) or, if there is none, the shared state. Of three sets it takes the
+//! first with two free slots, which leaves one for others to whom this set is the last resort.
+//!
+//! # Why it is exact
+//!
+//! - *One key never has two slots.* A fingerprint is written only by who holds the latch of its set. Newcomers with the
+//!   same key hold the same latches, so the second of them finds what the first has written.
+//! - *An update never lands on a replaced key.* To take a slot over, a newcomer marks its fingerprint as *busy*, then
+//!   swaps the state's word, from the one that it found to have recovered to its own, and only then writes its
+//!   fingerprint. Whoever loads its word and then finds its own fingerprint unchanged has loaded a word of its own: if it
+//!   had loaded the newcomer's, it would see the mark, which was written before. If it swaps that word before the
+//!   newcomer does, the newcomer's swap fails, and the fingerprint is put back; if after, its own swap fails. That leaves
+//!   the case that the newcomer's word has come to equal the old one. A word only grows while a key lives, past that from
+//!   which it began; only a refund or a reset can bring it back. So after a swap the fingerprint is confirmed once more.
+//!   Is it another's by then, the units were taken from the other: it has lost them, but nobody has gained any, and the
+//!   check begins again. Is it busy, the swap came first, or it was that other case: the outcome tells.
+//! - *No key is ever reset.* Only recovered states are taken over. Who finds no slot takes from the shared state, as if
+//!   all such newcomers were one key; who finds one later begins with that state, in which its own units are. So a flood
+//!   of keys can make newcomers be refused early, and never gives any key more than its quota.
+//! - *Time does not run backwards for a key that was taken over.* Whoever takes a slot at some time leaves that time with
+//!   the latch, and no newcomer begins before it. So a thread that was held up since it read the clock, or a clock that
+//!   steps back, cannot see as absent what had not recovered by its own time.
+//!
+//! # Orderings
+//!
+//! A fingerprint is stored with release, and found with acquire: who finds one sees at least the word with which it
+//! began. The word is swapped with release after the mark, and loaded with acquire before the fingerprint is confirmed:
+//! who sees the newcomer's word, or one that followed it, sees the mark. The latches order newcomers among themselves.
+//!
+//! Checked by `tests/keyed_loom.rs`, on tables of one slot a line.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use super::{
+    counters::Counters,
+    latch::Latch,
+    plan::Plan,
+    print::{BUSY, Print, VACANT},
+};
+use crate::{
+    Algorithm, Allowed, Decision, Denied, Timestamp,
+    cell::{BackOff, Moved, Owner, Place, Sole},
+    memory::{prefetch, zeroed},
+    sync::{AtomicU64, Ordering},
+};
+
+/// Slots in a line: their fingerprints come first, then their words.
+const LINE: usize = if cfg!(loom) { 1 } else { 4 };
+const WORDS_OF_LINE: usize = 2 * LINE;
+
+/// Lines, and slots, in a set.
+const LINES: usize = 2;
+const SLOTS: usize = LINES * LINE;
+
+/// The sets in which a key may be.
+const CANDIDATES: usize = if cfg!(loom) { 2 } else { 3 };
+
+/// The sets that share a latch.
+const GROUP: usize = if cfg!(loom) { 1 } else { 4 };
+
+/// For so many keys there are two sets. With a word of control and a shared one for every four sets that makes 24 bytes a
+/// key, and of 16 slots 5 are spare.
+const KEYS_FOR_TWO_SETS: usize = if cfg!(loom) { 2 * SLOTS } else { 11 };
+
+/// The slots of all keys.
+pub(crate) struct Table<A> {
+    plan: A,
+    /// When the table was made.
+    begun: Timestamp,
+    sets: usize,
+    /// The sets, from `first` on, which is at the beginning of a cache line.
+    words: Box<[AtomicU64]>,
+    first: usize,
+    /// For each latch its control, and then a shared word for each tag.
+    latches: Box<[AtomicU64]>,
+    /// What the algorithm keeps beside the word of each slot, and beside each shared word.
+    beside: Box<[AtomicU64]>,
+    beside_shared: Box<[AtomicU64]>,
+    counters: Counters,
+}
+
+/// The number of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot(usize);
+
+/// A slot as the state of the key that was found in it.
+#[derive(Clone, Copy, Debug)]
+struct Found<'a> {
+    fingerprint: &'a AtomicU64,
+    print: Print,
+    tag_bits: u32,
+}
+
+impl Owner for Found<'_> {
+    type Gone = Moved;
+
+    /// Relaxed: the load of the word, which comes before, acquires.
+    #[inline(always)]
+    fn confirm(self) -> Result<(), Moved> {
+        if self.fingerprint.load(Ordering::Relaxed) == self.print.tagged { Ok(()) } else { Err(Moved) }
+    }
+
+    #[inline(always)]
+    fn confirm_swap(self) -> Result<(), Moved> {
+        self.confirm().or_else(|Moved| self.outcome())
+    }
+}
+
+impl Found<'_> {
+    /// Whether the slot is still the key's, now that somebody was about to give it away, or to change its tag.
+    #[cold]
+    fn outcome(self) -> Result<(), Moved> {
+        let mut back_off = BackOff::new();
+        loop {
+            match self.fingerprint.load(Ordering::Acquire) {
+                BUSY => back_off.wait(),
+                found if self.print.matches(found, self.tag_bits) => return Ok(()),
+                _ => return Err(Moved),
+            }
+        }
+    }
+}
+
+/// The latches of a newcomer's sets, held.
+struct Held<'a>([Option<Latch<'a>>; CANDIDATES]);
+
+impl<'a> Held<'a> {
+    fn latches(&self) -> impl Iterator<Item = Latch<'a>> {
+        self.0.iter().copied().flatten()
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.latches().for_each(Latch::unlock);
+    }
+}
+
+impl<A: Plan> Table<A> {
+    /// A table in which so many keys find a slot, all of which have not recovered.
+    pub(crate) fn new(plan: A, keys: usize, begun: Timestamp) -> Self {
+        let sets = (keys as u128 * 2).div_ceil(KEYS_FOR_TWO_SETS as u128);
+        let sets = usize::try_from(sets).unwrap_or(usize::MAX).max(GROUP);
+        let tags = plan.tags();
+        let beside = (0..tags as u64).map(|tag| plan.algorithm(tag).beside()).max().unwrap_or(0);
+        let slots = sets.saturating_mul(SLOTS);
+        let groups = sets.div_ceil(GROUP);
+        // A line more, to begin at the beginning of one: an allocation that is aligned to more than what is usual would be
+        // zeroed by hand, and so committed.
+        let words = zeroed(slots.saturating_mul(2).saturating_add(WORDS_OF_LINE));
+        let offset = words.as_ptr().addr() / size_of::<u64>() % WORDS_OF_LINE;
+        Self {
+            begun,
+            sets,
+            first: (WORDS_OF_LINE - offset) % WORDS_OF_LINE,
+            words,
+            latches: zeroed(groups.saturating_mul(tags + 1)),
+            beside: zeroed(slots.saturating_mul(beside)),
+            beside_shared: zeroed(groups.saturating_mul(tags).saturating_mul(beside)),
+            counters: Counters::default(),
+            plan,
+        }
+    }
+
+    pub(crate) fn plan(&self) -> &A {
+        &self.plan
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The bytes that are taken at most, once every page has been written.
+    pub(crate) fn bytes(&self) -> usize {
+        let arrays = [&self.words, &self.latches, &self.beside, &self.beside_shared];
+        arrays.into_iter().map(|array| size_of_val(&**array)).sum()
+    }
+
+    /// How many keys have a state that has not recovered by `now`.
+    pub(crate) fn len(&self, now: Timestamp) -> usize {
+        let in_use = |&slot: &Slot| {
+            let found = self.fingerprint(slot).load(Ordering::Acquire);
+            found != VACANT && found != BUSY && self.algorithm_of(found).recovered_word(self.place(slot), now).is_none()
+        };
+        (0..self.sets * SLOTS).map(Slot).filter(in_use).count()
+    }
+
+    /// Asks for the lines of the set in which the key most likely is.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, print: Print) {
+        let line = self.line(print.draw(0, self.sets), print.bit());
+        prefetch(&line[0]);
+    }
+
+    /// Decides on `cost` units of the key at `now`, and takes them if they pass.
+    #[inline(always)]
+    pub(crate) fn check(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
+        loop {
+            if let Some(slot) = self.find_first(print) {
+                let checked =
+                    self.algorithm_of(print.tagged).check(self.place(slot), self.found(slot, print), cost, now);
+                if let Ok(decision) = checked {
+                    return decision;
+                }
+            }
+            if let Some(decision) = self.check_further(print, cost, now) {
+                return decision;
+            }
+        }
+    }
+
+    /// As [`check`](Self::check), where the key is not in its first set; `None` if it was there after all.
+    #[inline(never)]
+    fn check_further(&self, print: Print, cost: u64, now: Timestamp) -> Option<Decision> {
+        if let Some(slot) = self.find(print) {
+            let found = self.found(slot, print);
+            if let Ok(decision) = self.algorithm_of(print.tagged).check(self.place(slot), found, cost, now) {
+                return Some(decision);
+            }
+        }
+        self.check_newcomer(print, cost, now)
+    }
+
+    /// Decides as [`check`](Self::check) would, and takes nothing.
+    #[inline]
+    pub(crate) fn peek(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
+        let algorithm = self.algorithm_of(print.tagged);
+        loop {
+            let Some(slot) = self.find(print) else {
+                let floor = self.latches_of(print).map(Latch::floor).fold(now, Timestamp::max);
+                let decision = algorithm.peek_shared(self.shared(print), self.begun, cost, floor);
+                return later(decision, floor - now);
+            };
+            if let Ok(decision) = algorithm.peek(self.place(slot), self.found(slot, print), cost, now) {
+                return decision;
+            }
+            self.adopt(print, now);
+        }
+    }
+
+    /// Gives back up to `cost` units of the key at `now`.
+    ///
+    /// A key without a slot has recovered, or has its units in the shared state, among those of others.
+    pub(crate) fn refund(&self, print: Print, cost: u64, now: Timestamp) {
+        let algorithm = self.algorithm_of(print.tagged);
+        while let Some(slot) = self.find(print) {
+            if algorithm.refund(self.place(slot), self.found(slot, print), cost, now).is_ok() {
+                return;
+            }
+            self.adopt(print, now);
+        }
+    }
+
+    /// Makes the key as new at `now`, unless it has no slot.
+    pub(crate) fn reset(&self, print: Print, now: Timestamp) {
+        let algorithm = self.algorithm_of(print.tagged);
+        while let Some(slot) = self.find(print) {
+            if algorithm.reset(self.place(slot), self.found(slot, print), now).is_ok() {
+                return;
+            }
+            self.adopt(print, now);
+        }
+    }
+
+    /// Decides on a key that has no slot; `None` if it has one after all.
+    #[cold]
+    fn check_newcomer(&self, print: Print, cost: u64, now: Timestamp) -> Option<Decision> {
+        let held = self.lock(print);
+        if self.adopt_held(print, now) {
+            return None;
+        }
+        let algorithm = self.algorithm_of(print.tagged);
+        let shared = (self.shared(print), self.begun);
+        let at = held.latches().map(Latch::floor).fold(now, Timestamp::max);
+        let mut decision = algorithm.peek_shared(shared.0, shared.1, cost, at);
+        if decision.is_ok() && cost > 0 && !self.settle(print, cost, at) {
+            decision = algorithm.check_shared(shared.0, shared.1, cost, at);
+            self.counters.overflowed(self.group(print));
+        }
+        Some(later(decision, at - now))
+    }
+
+    /// Gives the key a free slot, which begins with the shared state and `cost` units more; whether there was one.
+    fn settle(&self, print: Print, cost: u64, now: Timestamp) -> bool {
+        let vacant = |slot: Slot| self.fingerprint(slot).load(Ordering::Relaxed) == VACANT;
+        let recovered = |slot: Slot| {
+            let found = self.fingerprint(slot).load(Ordering::Relaxed);
+            self.algorithm_of(found).recovered_word(self.place(slot), now).is_some()
+        };
+        self.settle_in(print, vacant, cost, now) || self.settle_in(print, recovered, cost, now)
+    }
+
+    /// As [`settle`](Self::settle), in a slot that is `free`.
+    fn settle_in(&self, print: Print, free: impl Fn(Slot) -> bool, cost: u64, now: Timestamp) -> bool {
+        let sets = self.candidates(print).map(|set| {
+            let slots = slots(set, print);
+            (set, slots.map(|slot| free(slot).then_some(slot)))
+        });
+        // The first of its sets that has two to spare; if none has, the first that has one.
+        let spare = |least: usize| {
+            sets.iter()
+                .filter(move |(_, slots)| slots.iter().flatten().count() >= least)
+                .flat_map(|&(set, slots)| slots.into_iter().flatten().map(move |slot| (set, slot)))
+        };
+        spare(2).chain(spare(1)).any(|(set, slot)| self.give(slot, set, print, cost, now))
+    }
+
+    /// Gives a free slot of `set` to the key, unless it turns out not to have recovered.
+    fn give(&self, slot: Slot, set: usize, print: Print, cost: u64, now: Timestamp) -> bool {
+        let fingerprint = self.fingerprint(slot);
+        let found = fingerprint.load(Ordering::Relaxed);
+        let word = match found {
+            VACANT => self.place(slot).word.load(Ordering::Relaxed),
+            _ => match self.algorithm_of(found).recovered_word(self.place(slot), now) {
+                Some(word) => word,
+                None => return false,
+            },
+        };
+        // Release, with the swap of the word that follows: who sees the new word sees the mark.
+        fingerprint.store(BUSY, Ordering::Release);
+        let shared = (self.shared(print), self.begun);
+        let begun = self.algorithm_of(print.tagged).begin(self.place(slot), word, shared, cost, now);
+        fingerprint.store(if begun.is_ok() { print.tagged } else { found }, Ordering::Release);
+        if begun.is_ok() && found != VACANT {
+            self.latch(set / GROUP).raise(now);
+            self.counters.taken_over(set / GROUP);
+        }
+        begun.is_ok()
+    }
+
+    /// Makes a slot in which the key is found under another tag one of its present tag.
+    #[cold]
+    fn adopt(&self, print: Print, now: Timestamp) {
+        let _held = self.lock(print);
+        self.adopt_held(print, now);
+    }
+
+    /// As [`adopt`](Self::adopt), with the latches held; whether the key has a slot.
+    fn adopt_held(&self, print: Print, now: Timestamp) -> bool {
+        let Some(slot) = self.find(print) else { return false };
+        let fingerprint = self.fingerprint(slot);
+        let found = fingerprint.load(Ordering::Relaxed);
+        if found != print.tagged {
+            fingerprint.store(BUSY, Ordering::Release);
+            // Whoever swaps a word of the old tag in the meantime makes this look again, and finds the new tag afterwards.
+            let Ok(()) =
+                self.algorithm_of(print.tagged).carry_over(self.place(slot), Sole, self.algorithm_of(found), now);
+            fingerprint.store(print.tagged, Ordering::Release);
+        }
+        true
+    }
+
+    /// Holds the latches of all sets of the key, lowest first: so no two newcomers wait for each other.
+    fn lock(&self, print: Print) -> Held<'_> {
+        let mut groups = self.candidates(print).map(|set| set / GROUP);
+        groups.sort_unstable();
+        let mut held = Held([None; CANDIDATES]);
+        for (nth, &group) in groups.iter().enumerate() {
+            if nth == 0 || groups[nth - 1] != group {
+                let latch = self.latch(group);
+                latch.lock();
+                held.0[nth] = Some(latch);
+            }
+        }
+        held
+    }
+
+    /// The slot in which the key is, under whatever tag, if it is in the first of its sets.
+    #[inline(always)]
+    fn find_first(&self, print: Print) -> Option<Slot> {
+        self.find_in(print, print.draw(0, self.sets))
+    }
+
+    /// The slot in which the key is, under whatever tag.
+    fn find(&self, print: Print) -> Option<Slot> {
+        for set in self.candidates(print) {
+            prefetch(&self.line(set, print.bit())[0]);
+        }
+        self.candidates(print).into_iter().find_map(|set| self.find_in(print, set))
+    }
+
+    #[inline(always)]
+    fn find_in(&self, print: Print, set: usize) -> Option<Slot> {
+        for line in lines(print) {
+            let mut matches = 0;
+            // All of a line, without a branch: where in it a key is found is not to be foretold.
+            for (nth, found) in self.line(set, line)[..LINE].iter().enumerate() {
+                matches |= u32::from(print.matches(found.load(Ordering::Acquire), A::TAG_BITS)) << nth;
+            }
+            if matches != 0 {
+                return Some(Slot(set * SLOTS + line * LINE + matches.trailing_zeros() as usize));
+            }
+        }
+        None
+    }
+
+    /// The sets in which the key may be, most likely first; often the same twice in a small table.
+    #[inline]
+    fn candidates(&self, print: Print) -> [usize; CANDIDATES] {
+        core::array::from_fn(|nth| print.draw(nth as u32, self.sets))
+    }
+
+    /// The group of the key's first set, whose latch has the state that it shares if it must.
+    fn group(&self, print: Print) -> usize {
+        print.draw(0, self.sets) / GROUP
+    }
+
+    fn latches_of(&self, print: Print) -> impl Iterator<Item = Latch<'_>> {
+        self.candidates(print).into_iter().map(|set| self.latch(set / GROUP))
+    }
+
+    fn latch(&self, group: usize) -> Latch<'_> {
+        Latch::new(&self.latches[group * (self.plan.tags() + 1)])
+    }
+
+    /// The state that the key shares with other newcomers of its tag if it finds no slot.
+    fn shared(&self, print: Print) -> Place<'_> {
+        let tags = self.plan.tags();
+        let (group, tag) = (self.group(print), tag_of::<A>(print.tagged) as usize);
+        let word = &self.latches[group * (tags + 1) + 1 + tag];
+        Place { word, beside: nth(&self.beside_shared, group * tags + tag, self.latches.len() / (tags + 1) * tags) }
+    }
+
+    #[inline(always)]
+    fn algorithm_of(&self, fingerprint: u64) -> &A::Algorithm {
+        self.plan.algorithm(tag_of::<A>(fingerprint))
+    }
+
+    #[inline(always)]
+    fn found(&self, slot: Slot, print: Print) -> Found<'_> {
+        Found { fingerprint: self.fingerprint(slot), print, tag_bits: A::TAG_BITS }
+    }
+
+    #[inline(always)]
+    fn line(&self, set: usize, line: usize) -> &[AtomicU64] {
+        let begin = self.first + (set * LINES + line) * WORDS_OF_LINE;
+        &self.words[begin..begin + WORDS_OF_LINE]
+    }
+
+    #[inline(always)]
+    fn fingerprint(&self, slot: Slot) -> &AtomicU64 {
+        &self.words[self.first + slot.0 / LINE * WORDS_OF_LINE + slot.0 % LINE]
+    }
+
+    #[inline(always)]
+    fn place(&self, slot: Slot) -> Place<'_> {
+        let word = &self.words[self.first + slot.0 / LINE * WORDS_OF_LINE + LINE + slot.0 % LINE];
+        Place { word, beside: nth(&self.beside, slot.0, self.sets * SLOTS) }
+    }
+}
+
+/// The lines of a set, that which a key prefers first.
+#[inline(always)]
+fn lines(print: Print) -> [usize; LINES] {
+    [print.bit(), print.bit() ^ 1]
+}
+
+/// The slots of `set`, those of the line which a key prefers first.
+fn slots(set: usize, print: Print) -> [Slot; SLOTS] {
+    core::array::from_fn(|nth| Slot(set * SLOTS + lines(print)[nth / LINE] * LINE + nth % LINE))
+}
+
+#[inline(always)]
+fn tag_of<A: Plan>(fingerprint: u64) -> u64 {
+    fingerprint & ((1 << A::TAG_BITS) - 1)
+}
+
+/// The `nth` of `count` equal parts of `all`.
+#[inline(always)]
+fn nth(all: &[AtomicU64], nth: usize, count: usize) -> &[AtomicU64] {
+    if all.is_empty() {
+        return all;
+    }
+    let each = all.len() / count;
+    &all[nth * each..][..each]
+}
+
+/// The same answer, for who has to wait for `lead` longer: it was given for a time that lies so far ahead.
+fn later(decision: Decision, lead: Duration) -> Decision {
+    let lengthen = |wait: Duration| if wait.is_zero() { wait } else { wait.saturating_add(lead) };
+    match decision {
+        Ok(allowed) => {
+            Ok(Allowed { reset_after: lengthen(allowed.reset_after), delay: lengthen(allowed.delay), ..allowed })
+        }
+        Err(denied) => Err(Denied {
+            reset_after: lengthen(denied.reset_after),
+            retry_after: denied.retry_after.map(lengthen),
+            ..denied
+        }),
+    }
+}
