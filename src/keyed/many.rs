@@ -117,6 +117,9 @@ where
             self.limiter.table.prefetch(print);
             self.prints[(self.next + self.waiting) % AHEAD] = print;
             self.waiting += 1;
+            if self.waiting > AHEAD / 2 {
+                self.limiter.table.prefetch_further(self.prints[(self.next + self.waiting - AHEAD / 2) % AHEAD]);
+            }
         }
         self.waiting = self.waiting.checked_sub(1)?;
         let print = self.prints[self.next];

@@ -96,12 +96,18 @@ pub(crate) struct Table<A> {
     /// What the algorithm keeps beside the word of each slot, and beside each shared word.
     beside: Box<[AtomicU64]>,
     beside_shared: Box<[AtomicU64]>,
+    each_beside: usize,
     counters: Counters,
 }
 
-/// The number of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot(usize);
+/// The state of one key.
+#[derive(Clone, Copy, Debug)]
+struct Slot<'a> {
+    fingerprint: &'a AtomicU64,
+    word: &'a AtomicU64,
+    /// Of all slots in the table.
+    number: usize,
+}
 
 /// A slot as the state of the key that was found in it.
 #[derive(Clone, Copy, Debug)]
@@ -177,6 +183,7 @@ impl<A: Plan> Table<A> {
             latches: zeroed(groups.saturating_mul(tags + 1)),
             beside: zeroed(slots.saturating_mul(beside)),
             beside_shared: zeroed(groups.saturating_mul(tags).saturating_mul(beside)),
+            each_beside: beside,
             counters: Counters::default(),
             plan,
         }
@@ -198,47 +205,66 @@ impl<A: Plan> Table<A> {
 
     /// How many keys have a state that has not recovered by `now`.
     pub(crate) fn len(&self, now: Timestamp) -> usize {
-        let in_use = |&slot: &Slot| {
-            let found = self.fingerprint(slot).load(Ordering::Acquire);
+        let in_use = |&number: &usize| {
+            let slot = self.slot(number);
+            let found = slot.fingerprint.load(Ordering::Acquire);
             found != VACANT && found != BUSY && self.algorithm_of(found).recovered_word(self.place(slot), now).is_none()
         };
-        (0..self.sets * SLOTS).map(Slot).filter(in_use).count()
+        (0..self.sets * SLOTS).filter(in_use).count()
     }
 
     /// Asks for the lines of the set in which the key most likely is.
     #[inline(always)]
     pub(crate) fn prefetch(&self, print: Print) {
-        let line = self.line(print.draw(0, self.sets), print.bit());
-        prefetch(&line[0]);
+        let set = print.draw(0, self.sets);
+        for line in lines(print) {
+            prefetch(&self.line(set, line)[0]);
+        }
+    }
+
+    /// Asks for the lines of the other sets, if the key is not in the one that it most likely is in, whose lines must have
+    /// come by now.
+    #[inline(always)]
+    pub(crate) fn prefetch_further(&self, print: Print) {
+        let [first, further @ ..] = self.candidates(print);
+        if self.find_in(print, first).is_none() {
+            for set in further {
+                for line in lines(print) {
+                    prefetch(&self.line(set, line)[0]);
+                }
+            }
+        }
     }
 
     /// Decides on `cost` units of the key at `now`, and takes them if they pass.
     #[inline(always)]
     pub(crate) fn check(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
+        if let Some(slot) = self.find_in(print, print.draw(0, self.sets))
+            && let Ok(decision) = self.check_slot(slot, print, cost, now)
+        {
+            return decision;
+        }
+        self.check_further(print, cost, now)
+    }
+
+    #[inline(always)]
+    fn check_slot(&self, slot: Slot<'_>, print: Print, cost: u64, now: Timestamp) -> Result<Decision, Moved> {
+        self.algorithm_of(print.tagged).check(self.place(slot), self.found(slot, print), cost, now)
+    }
+
+    /// As [`check`](Self::check), where the key was not found in its first set, or was no longer there.
+    #[inline(never)]
+    fn check_further(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
         loop {
-            if let Some(slot) = self.find_first(print) {
-                let checked =
-                    self.algorithm_of(print.tagged).check(self.place(slot), self.found(slot, print), cost, now);
-                if let Ok(decision) = checked {
-                    return decision;
-                }
+            if let Some(slot) = self.find(print)
+                && let Ok(decision) = self.check_slot(slot, print, cost, now)
+            {
+                return decision;
             }
-            if let Some(decision) = self.check_further(print, cost, now) {
+            if let Some(decision) = self.check_newcomer(print, cost, now) {
                 return decision;
             }
         }
-    }
-
-    /// As [`check`](Self::check), where the key is not in its first set; `None` if it was there after all.
-    #[inline(never)]
-    fn check_further(&self, print: Print, cost: u64, now: Timestamp) -> Option<Decision> {
-        if let Some(slot) = self.find(print) {
-            let found = self.found(slot, print);
-            if let Ok(decision) = self.algorithm_of(print.tagged).check(self.place(slot), found, cost, now) {
-                return Some(decision);
-            }
-        }
-        self.check_newcomer(print, cost, now)
     }
 
     /// Decides as [`check`](Self::check) would, and takes nothing.
@@ -302,9 +328,9 @@ impl<A: Plan> Table<A> {
 
     /// Gives the key a free slot, which begins with the shared state and `cost` units more; whether there was one.
     fn settle(&self, print: Print, cost: u64, now: Timestamp) -> bool {
-        let vacant = |slot: Slot| self.fingerprint(slot).load(Ordering::Relaxed) == VACANT;
+        let vacant = |slot: Slot| slot.fingerprint.load(Ordering::Relaxed) == VACANT;
         let recovered = |slot: Slot| {
-            let found = self.fingerprint(slot).load(Ordering::Relaxed);
+            let found = slot.fingerprint.load(Ordering::Relaxed);
             self.algorithm_of(found).recovered_word(self.place(slot), now).is_some()
         };
         self.settle_in(print, vacant, cost, now) || self.settle_in(print, recovered, cost, now)
@@ -313,7 +339,8 @@ impl<A: Plan> Table<A> {
     /// As [`settle`](Self::settle), in a slot that is `free`.
     fn settle_in(&self, print: Print, free: impl Fn(Slot) -> bool, cost: u64, now: Timestamp) -> bool {
         let sets = self.candidates(print).map(|set| {
-            let slots = slots(set, print);
+            let slots: [Slot<'_>; SLOTS] =
+                core::array::from_fn(|nth| self.slot((set * LINES + lines(print)[nth / LINE]) * LINE + nth % LINE));
             (set, slots.map(|slot| free(slot).then_some(slot)))
         });
         // The first of its sets that has two to spare; if none has, the first that has one.
@@ -326,21 +353,20 @@ impl<A: Plan> Table<A> {
     }
 
     /// Gives a free slot of `set` to the key, unless it turns out not to have recovered.
-    fn give(&self, slot: Slot, set: usize, print: Print, cost: u64, now: Timestamp) -> bool {
-        let fingerprint = self.fingerprint(slot);
-        let found = fingerprint.load(Ordering::Relaxed);
+    fn give(&self, slot: Slot<'_>, set: usize, print: Print, cost: u64, now: Timestamp) -> bool {
+        let found = slot.fingerprint.load(Ordering::Relaxed);
         let word = match found {
-            VACANT => self.place(slot).word.load(Ordering::Relaxed),
+            VACANT => slot.word.load(Ordering::Relaxed),
             _ => match self.algorithm_of(found).recovered_word(self.place(slot), now) {
                 Some(word) => word,
                 None => return false,
             },
         };
         // Release, with the swap of the word that follows: who sees the new word sees the mark.
-        fingerprint.store(BUSY, Ordering::Release);
+        slot.fingerprint.store(BUSY, Ordering::Release);
         let shared = (self.shared(print), self.begun);
         let begun = self.algorithm_of(print.tagged).begin(self.place(slot), word, shared, cost, now);
-        fingerprint.store(if begun.is_ok() { print.tagged } else { found }, Ordering::Release);
+        slot.fingerprint.store(if begun.is_ok() { print.tagged } else { found }, Ordering::Release);
         if begun.is_ok() && found != VACANT {
             self.latch(set / GROUP).raise(now);
             self.counters.taken_over(set / GROUP);
@@ -358,14 +384,13 @@ impl<A: Plan> Table<A> {
     /// As [`adopt`](Self::adopt), with the latches held; whether the key has a slot.
     fn adopt_held(&self, print: Print, now: Timestamp) -> bool {
         let Some(slot) = self.find(print) else { return false };
-        let fingerprint = self.fingerprint(slot);
-        let found = fingerprint.load(Ordering::Relaxed);
+        let found = slot.fingerprint.load(Ordering::Relaxed);
         if found != print.tagged {
-            fingerprint.store(BUSY, Ordering::Release);
+            slot.fingerprint.store(BUSY, Ordering::Release);
             // Whoever swaps a word of the old tag in the meantime makes this look again, and finds the new tag afterwards.
             let Ok(()) =
                 self.algorithm_of(print.tagged).carry_over(self.place(slot), Sole, self.algorithm_of(found), now);
-            fingerprint.store(print.tagged, Ordering::Release);
+            slot.fingerprint.store(print.tagged, Ordering::Release);
         }
         true
     }
@@ -385,30 +410,28 @@ impl<A: Plan> Table<A> {
         held
     }
 
-    /// The slot in which the key is, under whatever tag, if it is in the first of its sets.
-    #[inline(always)]
-    fn find_first(&self, print: Print) -> Option<Slot> {
-        self.find_in(print, print.draw(0, self.sets))
-    }
-
     /// The slot in which the key is, under whatever tag.
-    fn find(&self, print: Print) -> Option<Slot> {
+    fn find(&self, print: Print) -> Option<Slot<'_>> {
         for set in self.candidates(print) {
             prefetch(&self.line(set, print.bit())[0]);
         }
         self.candidates(print).into_iter().find_map(|set| self.find_in(print, set))
     }
 
+    /// The slot of `set` in which the key is, under whatever tag.
     #[inline(always)]
-    fn find_in(&self, print: Print, set: usize) -> Option<Slot> {
+    fn find_in(&self, print: Print, set: usize) -> Option<Slot<'_>> {
         for line in lines(print) {
+            let words = self.line(set, line);
             let mut matches = 0;
             // All of a line, without a branch: where in it a key is found is not to be foretold.
-            for (nth, found) in self.line(set, line)[..LINE].iter().enumerate() {
-                matches |= u32::from(print.matches(found.load(Ordering::Acquire), A::TAG_BITS)) << nth;
+            for (nth, found) in words[..LINE].iter().enumerate() {
+                matches |= usize::from(print.matches(found.load(Ordering::Acquire), A::TAG_BITS)) << nth;
             }
             if matches != 0 {
-                return Some(Slot(set * SLOTS + line * LINE + matches.trailing_zeros() as usize));
+                let nth = matches.trailing_zeros() as usize % LINE;
+                let number = (set * LINES + line) * LINE + nth;
+                return Some(Slot { fingerprint: &words[nth], word: &words[LINE + nth], number });
             }
         }
         None
@@ -438,7 +461,7 @@ impl<A: Plan> Table<A> {
         let tags = self.plan.tags();
         let (group, tag) = (self.group(print), tag_of::<A>(print.tagged) as usize);
         let word = &self.latches[group * (tags + 1) + 1 + tag];
-        Place { word, beside: nth(&self.beside_shared, group * tags + tag, self.latches.len() / (tags + 1) * tags) }
+        Place { word, beside: self.nth(&self.beside_shared, group * tags + tag) }
     }
 
     #[inline(always)]
@@ -447,25 +470,32 @@ impl<A: Plan> Table<A> {
     }
 
     #[inline(always)]
-    fn found(&self, slot: Slot, print: Print) -> Found<'_> {
-        Found { fingerprint: self.fingerprint(slot), print, tag_bits: A::TAG_BITS }
+    fn found<'a>(&self, slot: Slot<'a>, print: Print) -> Found<'a> {
+        Found { fingerprint: slot.fingerprint, print, tag_bits: A::TAG_BITS }
     }
 
     #[inline(always)]
-    fn line(&self, set: usize, line: usize) -> &[AtomicU64] {
+    fn line(&self, set: usize, line: usize) -> &[AtomicU64; WORDS_OF_LINE] {
         let begin = self.first + (set * LINES + line) * WORDS_OF_LINE;
-        &self.words[begin..begin + WORDS_OF_LINE]
+        self.words[begin..begin + WORDS_OF_LINE].try_into().expect("a line has so many words")
+    }
+
+    /// The slot of this number.
+    fn slot(&self, number: usize) -> Slot<'_> {
+        let words = self.line(number / SLOTS, number / LINE % LINES);
+        Slot { fingerprint: &words[number % LINE], word: &words[LINE + number % LINE], number }
     }
 
     #[inline(always)]
-    fn fingerprint(&self, slot: Slot) -> &AtomicU64 {
-        &self.words[self.first + slot.0 / LINE * WORDS_OF_LINE + slot.0 % LINE]
+    fn place<'a>(&'a self, slot: Slot<'a>) -> Place<'a> {
+        Place { word: slot.word, beside: self.nth(&self.beside, slot.number) }
     }
 
+    /// What lies beside the `nth` word of those that `all` lie beside.
     #[inline(always)]
-    fn place(&self, slot: Slot) -> Place<'_> {
-        let word = &self.words[self.first + slot.0 / LINE * WORDS_OF_LINE + LINE + slot.0 % LINE];
-        Place { word, beside: nth(&self.beside, slot.0, self.sets * SLOTS) }
+    fn nth<'a>(&self, all: &'a [AtomicU64], nth: usize) -> &'a [AtomicU64] {
+        // Nothing, for all algorithms but the log.
+        if all.is_empty() { all } else { &all[nth * self.each_beside..][..self.each_beside] }
     }
 }
 
@@ -475,24 +505,9 @@ fn lines(print: Print) -> [usize; LINES] {
     [print.bit(), print.bit() ^ 1]
 }
 
-/// The slots of `set`, those of the line which a key prefers first.
-fn slots(set: usize, print: Print) -> [Slot; SLOTS] {
-    core::array::from_fn(|nth| Slot(set * SLOTS + lines(print)[nth / LINE] * LINE + nth % LINE))
-}
-
 #[inline(always)]
 fn tag_of<A: Plan>(fingerprint: u64) -> u64 {
     fingerprint & ((1 << A::TAG_BITS) - 1)
-}
-
-/// The `nth` of `count` equal parts of `all`.
-#[inline(always)]
-fn nth(all: &[AtomicU64], nth: usize, count: usize) -> &[AtomicU64] {
-    if all.is_empty() {
-        return all;
-    }
-    let each = all.len() / count;
-    &all[nth * each..][..each]
 }
 
 /// The same answer, for who has to wait for `lead` longer: it was given for a time that lies so far ahead.
