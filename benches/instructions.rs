@@ -34,6 +34,7 @@ count! {
     token_bucket_allow: ample(TokenBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.check_at(now);
     token_bucket_allow_bare: ample(TokenBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.check_at(now).is_ok();
     token_bucket_deny: spent(TokenBucket::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    token_bucket_deny_bare: spent(TokenBucket::new, ManualClock::new()), |limiter, now| limiter.check_at(now).is_ok();
     token_bucket_peek: ample(TokenBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.peek_at(now);
     token_bucket_refund: spent(TokenBucket::new, ManualClock::new()), |limiter, now| limiter.refund_at(1, now);
     leaky_bucket_allow: ample(LeakyBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.check_at(now);

@@ -156,7 +156,7 @@ impl Bucket {
     }
 
     /// The refusal of a request for which `excess` units too many are in use.
-    #[cold]
+    #[inline(always)]
     fn denied(&self, used: u64, generated: u64, now: u64, excess: Option<u64>) -> Denied {
         Denied {
             limit: self.burst(),
