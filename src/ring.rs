@@ -123,12 +123,12 @@ impl<'a> Ring<'a> {
 
     /// Admits `cost` units at `now` if `take`; a cost of 0 asks for one.
     pub(crate) fn decide<O: Owner>(&self, owner: O, cost: u64, now: u64, take: bool) -> Result<Decision, O::Gone> {
-        let mut back_off = BackOff::new();
+        let mut back_off = BackOff::from_swaps();
         loop {
             let word = self.load(owner)?;
             match self.decide_on(word, cost, now, take) {
                 Ok(decision) => return Ok(decision),
-                Err(Stale) => back_off.spin(),
+                Err(Stale) => back_off = back_off.spin(),
             }
         }
     }
@@ -177,7 +177,7 @@ impl<'a> Ring<'a> {
     /// Where the newest place is claimed by another thread that does not come to write it, the oldest is given back
     /// instead: as much may pass now, and no more later.
     pub(crate) fn refund<O: Owner>(&self, owner: O, cost: u64, now: u64) -> Result<(), O::Gone> {
-        let mut back_off = BackOff::new();
+        let mut back_off = BackOff::from_waits();
         let mut left = cost;
         for attempt in 0.. {
             let word = self.load(owner)?;
@@ -195,14 +195,14 @@ impl<'a> Ring<'a> {
                     break;
                 }
             }
-            back_off.spin();
+            back_off = back_off.spin();
         }
         Ok(())
     }
 
     /// Forgets all units, but for those that another thread is claiming at this moment and does not come to write.
     pub(crate) fn reset<O: Owner>(&self, owner: O) -> Result<(), O::Gone> {
-        let mut back_off = BackOff::new();
+        let mut back_off = BackOff::from_waits();
         for attempt in 0.. {
             let word = self.load(owner)?;
             let live = self.unpack(word).live;
@@ -210,7 +210,7 @@ impl<'a> Ring<'a> {
             if (all_written || attempt >= PATIENCE) && self.give_up_oldest(word, live).is_ok() {
                 break;
             }
-            back_off.spin();
+            back_off = back_off.spin();
         }
         Ok(())
     }
