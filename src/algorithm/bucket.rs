@@ -231,6 +231,10 @@ const fn scaled(amount: u64, numerator: u64, denominator: u64) -> u128 {
 fn wait(nanos: u128) -> Duration {
     match u64::try_from(nanos) {
         Ok(nanos) => Duration::from_nanos(nanos),
-        Err(_) => Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32),
+        // Not `Duration::new`: it might panic, for all that the optimiser can tell, and so must be called for nothing.
+        Err(_) => {
+            let (seconds, rest) = ((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u64);
+            Duration::from_secs(seconds).saturating_add(Duration::from_nanos(rest))
+        }
     }
 }
