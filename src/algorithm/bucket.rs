@@ -39,6 +39,8 @@ const MOST_WRAPPING_BURST: u64 = 1 << 62;
 pub(super) struct Bucket {
     /// Units of 2^-f tokens per nanosecond.
     rate: Ratio,
+    /// The burst, in tokens.
+    burst: u64,
     /// The burst in the same units.
     capacity: u64,
     /// `f`: a token is 2^f units.
@@ -92,7 +94,7 @@ impl Bucket {
         let capacity = burst << token_bits;
         let time_to_fill = scaled(burst, period, limit);
         let distant = reach.is_some() || time_to_fill >= 1 << 63;
-        Ok(Self { rate, capacity, token_bits, reach, distant, lacking: 0, quota })
+        Ok(Self { rate, burst, capacity, token_bits, reach, distant, lacking: 0, quota })
     }
 
     /// The same bucket, but a fresh one holds `start` tokens.
@@ -109,7 +111,7 @@ impl Bucket {
     }
 
     pub(super) const fn burst(&self) -> u64 {
-        self.capacity >> self.token_bits
+        self.burst
     }
 
     /// The word of a bucket that lacks what a fresh one lacks.
