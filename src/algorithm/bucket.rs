@@ -152,8 +152,12 @@ impl Bucket {
         Allowed {
             limit: self.burst(),
             remaining: (self.capacity - after) >> self.token_bits,
-            reset_after: self.drained(after, taken.generated, taken.now),
-            delay: if delayed { self.drained(before, taken.generated, taken.now) } else { Duration::ZERO },
+            reset_after: self.drained(after, taken.generated, taken.now, from_few_nanos),
+            delay: if delayed {
+                self.drained(before, taken.generated, taken.now, from_few_nanos)
+            } else {
+                Duration::ZERO
+            },
         }
     }
 
@@ -163,20 +167,20 @@ impl Bucket {
         Denied {
             limit: self.burst(),
             remaining: self.capacity.saturating_sub(used) >> self.token_bits,
-            reset_after: self.drained(used, generated, now),
-            retry_after: excess.map(|excess| self.drained(excess, generated, now)),
+            reset_after: self.drained(used, generated, now, Duration::from_nanos),
+            retry_after: excess.map(|excess| self.drained(excess, generated, now, Duration::from_nanos)),
         }
     }
 
-    /// The time after `now` in which `units` more are generated.
+    /// The time after `now` in which `units` more are generated, made a duration by `from_nanos`.
     #[inline(always)]
-    fn drained(&self, units: u64, generated: u64, now: u64) -> Duration {
+    fn drained(&self, units: u64, generated: u64, now: u64, from_nanos: impl Fn(u64) -> Duration) -> Duration {
         if units == 0 {
             Duration::ZERO
         } else if self.distant {
             wait(self.rate.time_for(units, now, generated))
         } else {
-            Duration::from_nanos(self.rate.time_of(generated + units) - now)
+            from_nanos(self.rate.time_of(generated + units) - now)
         }
     }
 
@@ -226,6 +230,12 @@ impl Bucket {
 /// `amount * numerator / denominator`, rounded up.
 const fn scaled(amount: u64, numerator: u64, denominator: u64) -> u128 {
     (amount as u128 * numerator as u128).div_ceil(denominator as u128)
+}
+
+/// [`Duration::from_nanos`] for what is mostly less than a second, and need not be divided then.
+#[inline(always)]
+const fn from_few_nanos(nanos: u64) -> Duration {
+    if nanos < 1_000_000_000 { Duration::new(0, nanos as u32) } else { Duration::from_nanos(nanos) }
 }
 
 /// A wait in nanoseconds as a [`Duration`], which holds any wait that a bucket can have.
