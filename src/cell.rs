@@ -146,7 +146,7 @@ impl BackOff {
     /// For who lost a swap. The winner makes some dozens of updates during the first spin: with fewer, the cache line's way
     /// back and forth takes longer than what is done on it.
     pub(crate) const fn from_swaps() -> Self {
-        Self { pauses: 32 }
+        Self { pauses: 64 }
     }
 
     /// For who needs another thread to go on, with what takes it but a moment.
