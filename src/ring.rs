@@ -133,6 +133,7 @@ impl<'a> Ring<'a> {
         }
     }
 
+    #[inline(always)]
     fn decide_on(&self, word: u64, cost: u64, now: u64, take: bool) -> Result<Decision, Stale> {
         let view = self.view(word, now)?;
         let limit = self.limit;
@@ -313,6 +314,7 @@ impl<'a> Ring<'a> {
     }
 
     /// Walks the live places of the head `word`, from the oldest to the first that has not left the window.
+    #[inline(always)]
     fn view(&self, word: u64, now: u64) -> Result<View, Stale> {
         let head = self.unpack(word);
         let oldest = self.back(head.next, head.live);
@@ -331,12 +333,14 @@ impl<'a> Ring<'a> {
     ///
     /// The oldest may hold the later time, if their threads claimed in the other order than they read the clock. The
     /// newest is in use for as long as the oldest is.
+    #[inline(always)]
     fn newest(&self, view: &View, now: u64) -> Result<Option<u64>, Stale> {
         let Some(oldest) = view.oldest else { return Ok(None) };
         self.latest(self.back(view.head.next, 1), 1, now).map(|newest| Some(newest.max(oldest)))
     }
 
     /// The latest time of `count` places from `first` on, counting those not written as used `now`.
+    #[inline(always)]
     fn latest(&self, first: Place, count: u64, now: u64) -> Result<u64, Stale> {
         (0..count).try_fold(0, |latest, nth| match self.entry(self.ahead(first, nth)) {
             Entry::Used(at) => Ok(at.max(latest)),
