@@ -5,7 +5,24 @@ mod common;
 use std::hint::black_box;
 
 use common::{AMPLE, AMPLE_LOG, AMPLE_WINDOW, ample, spent};
+use keyed::{KEYS, known};
 use tollgate::{FixedWindow, LeakyBucket, Limiter, ManualClock, SlidingLog, SlidingWindow, Timestamp, TokenBucket};
+
+/// In a module, so that it is not counted as an operation.
+mod keyed {
+    use tollgate::{KeyedLimiter, ManualClock, SecretState, TokenBucket};
+
+    /// The keys that are known, from 0 on.
+    pub(super) const KEYS: u64 = 64;
+
+    /// A limiter per key, with all keys in their places and nobody in the way; hashed alike in every run.
+    pub(super) fn known() -> KeyedLimiter<u64, TokenBucket, ManualClock, SecretState> {
+        let bucket = TokenBucket::new(super::AMPLE).expect("a quota that all algorithms can hold");
+        let limiter = KeyedLimiter::with_clock_and_hasher(bucket, 1_000, ManualClock::new(), SecretState::with_seed(1));
+        (0..KEYS).for_each(|key| limiter.check(&key).map(drop).expect("an ample quota"));
+        limiter
+    }
+}
 
 /// How often each is repeated; `.ci/instructions` divides by it.
 const REPETITIONS: u64 = 10_000;
@@ -34,6 +51,7 @@ count! {
     token_bucket_allow: ample(TokenBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.check_at(now);
     token_bucket_allow_bare: ample(TokenBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.check_at(now).is_ok();
     token_bucket_deny: spent(TokenBucket::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    token_bucket_deny_bare: spent(TokenBucket::new, ManualClock::new()), |limiter, now| limiter.check_at(now).is_ok();
     token_bucket_peek: ample(TokenBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.peek_at(now);
     token_bucket_refund: spent(TokenBucket::new, ManualClock::new()), |limiter, now| limiter.refund_at(1, now);
     leaky_bucket_allow: ample(LeakyBucket::new, AMPLE, ManualClock::new()), |limiter, now| limiter.check_at(now);
@@ -44,4 +62,6 @@ count! {
     sliding_window_deny: spent(SlidingWindow::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
     sliding_log_allow: ample(SlidingLog::new, AMPLE_LOG, ManualClock::new()), |limiter, now| limiter.check_at(now);
     sliding_log_deny: spent(SlidingLog::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    keyed_hit: known(), |limiter, now| limiter.check_at(&(now.as_nanos() % KEYS), now);
+    keyed_hits_in_a_batch: known(), |limiter, now| limiter.check_many(&[now.as_nanos() % KEYS; 64]);
 }

@@ -12,17 +12,17 @@ use std::{
 };
 
 use common::{AMPLE, AMPLE_LOG, AMPLE_WINDOW, New, ample, spent};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tollgate::{
-    Algorithm, Clock, FixedWindow, LeakyBucket, Limiter, ManualClock, MonotonicClock, Quota, RateLimiter, SlidingLog,
-    SlidingWindow, Timestamp, TokenBucket,
+    Algorithm, Clock, FixedWindow, KeyedLimiter, LeakyBucket, Limiter, ManualClock, MonotonicClock, Quota, RateLimiter,
+    SlidingLog, SlidingWindow, Timestamp, TokenBucket,
 };
 
 criterion_main!(benches);
 criterion_group!(
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    targets = clocks, algorithms
+    targets = clocks, algorithms, keys
 );
 
 fn clocks(c: &mut Criterion) {
@@ -57,6 +57,28 @@ fn algorithm<A: Algorithm>(c: &mut Criterion, name: &str, new: New<A>, quota: Qu
     }
     for (answer, limiter) in [("allow", allow()), ("deny", deny())] {
         c.bench_function(&format!("{name}/{answer}/contended"), |b| b.iter_custom(|checks| contend(&limiter, checks)));
+    }
+}
+
+/// A token bucket for each of many keys, all of them seen before.
+fn keys(c: &mut Criterion) {
+    for (name, count) in [("1k", 1_000), ("1m", 1_000_000)] {
+        let bucket = TokenBucket::new(AMPLE).expect("a quota that all algorithms can hold");
+        let limiter: KeyedLimiter<u64, _> = KeyedLimiter::with_capacity(bucket, count as usize);
+        (0..count).for_each(|key| limiter.check(&key).map(drop).expect("an ample quota"));
+        // Each key once in `count`, in an order that no cache foresees.
+        let mut keys = (0..).map(|n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % count);
+        c.bench_function(&format!("keyed/{name}/clock"), |b| {
+            b.iter_batched(|| keys.next().expect("endless"), |key| limiter.check(&key), BatchSize::SmallInput);
+        });
+        let now = limiter.clock().now();
+        c.bench_function(&format!("keyed/{name}/given_time"), |b| {
+            b.iter_batched(|| keys.next().expect("endless"), |key| limiter.check_at(&key, now), BatchSize::SmallInput);
+        });
+        c.bench_function(&format!("keyed/{name}/many_256"), |b| {
+            let batch = || keys.by_ref().take(256).collect::<Vec<_>>();
+            b.iter_batched(batch, |batch| limiter.check_many(&batch), BatchSize::SmallInput);
+        });
     }
 }
 

@@ -112,7 +112,7 @@ pub(crate) fn update<U: Update, O: Owner>(
     update: &U,
 ) -> Result<Result<U::Answer, U::Refusal>, O::Gone> {
     let mut current = word.load(Ordering::Acquire);
-    let mut back_off = BackOff::new();
+    let mut back_off = BackOff::from_swaps();
     loop {
         owner.confirm()?;
         let (answer, next) = match update.apply(current) {
@@ -124,41 +124,56 @@ pub(crate) fn update<U: Update, O: Owner>(
         }
         match word.compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => return owner.confirm_swap().map(|()| Ok(answer)),
-            Err(_) => back_off.spin(),
+            Err(_) => back_off = back_off.spin(),
         }
         current = word.load(Ordering::Acquire);
     }
 }
 
-/// A short spin after each failure, twice as long each time, up to a bound.
-#[derive(Debug)]
+/// A spin after each failure, twice as long each time, up to a bound.
+///
+/// By value, so that it never has to be in memory where nothing fails.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct BackOff {
-    failures: u32,
+    /// How long the next spin is.
+    pauses: u32,
 }
 
 impl BackOff {
-    /// The longest spin, in pauses: 2^5.
-    const LONGEST: u32 = 5;
+    /// The longest spin, in pauses.
+    const LONGEST: u32 = 128;
 
-    pub(crate) const fn new() -> Self {
-        Self { failures: 0 }
+    /// For who lost a swap. The winner makes some dozens of updates during the first spin: with fewer, the cache line's way
+    /// back and forth takes longer than what is done on it.
+    pub(crate) const fn from_swaps() -> Self {
+        Self { pauses: 64 }
     }
 
-    /// Spins; for after a swap that failed.
+    /// For who needs another thread to go on, with what takes it but a moment.
+    pub(crate) const fn from_waits() -> Self {
+        Self { pauses: 1 }
+    }
+
+    /// Spins.
     #[cold]
-    pub(crate) fn spin(&mut self) {
+    #[must_use]
+    pub(crate) fn spin(self) -> Self {
         // One pause, to loom, says that another thread must go on first; more of them say nothing new.
-        let pauses = if cfg!(loom) { 1 } else { 1 << self.failures };
+        let pauses = if cfg!(loom) { 1 } else { self.pauses };
         for _ in 0..pauses {
             spin_loop();
         }
-        self.failures = (self.failures + 1).min(Self::LONGEST);
+        Self { pauses: (2 * self.pauses).min(Self::LONGEST) }
     }
 
-    /// Spins, or when that has been for nothing gives up the processor; for who needs another thread to go on, which may
-    /// have lost its own.
+    /// Spins, or when that has been for nothing gives up the processor: the other thread may have lost its own.
     #[cold]
-    pub(crate) fn wait(&mut self) {
-        if self.failures < Self::LONGEST { self.spin() } else { yield_now() }
+    #[must_use]
+    pub(crate) fn wait(self) -> Self {
+        if self.pauses < Self::LONGEST {
+            return self.spin();
+        }
+        yield_now();
+        self
     }
 }

@@ -106,8 +106,9 @@ const fn multiply(n: u64, whole: u64, fraction: [u64; 2]) -> u64 {
 pub(crate) struct Divisor {
     // Not zero by type, so that the optimiser can drop an unused quotient: no division can panic.
     divisor: NonZero<u64>,
-    /// The divisor shifted left until its highest bit is set.
+    /// The divisor shifted left by `shift`, so that its highest bit is set.
     normalised: u64,
+    shift: u32,
     /// `floor((2^128 - 1) / normalised) - 2^64`.
     reciprocal: u64,
 }
@@ -115,10 +116,11 @@ pub(crate) struct Divisor {
 impl Divisor {
     /// `divisor` must not be zero.
     pub(crate) const fn new(divisor: u64) -> Self {
-        let normalised = divisor << divisor.leading_zeros();
+        let shift = divisor.leading_zeros();
+        let normalised = divisor << shift;
         let reciprocal = (u128::MAX / normalised as u128 - (1 << 64)) as u64;
         let divisor = NonZero::new(divisor).expect("a divisor is not zero");
-        Self { divisor, normalised, reciprocal }
+        Self { divisor, normalised, shift, reciprocal }
     }
 
     /// `ceil(dividend / self)`.
@@ -135,8 +137,10 @@ impl Divisor {
     /// The quotient, which must fit in 64 bits, and the remainder, shifted as the divisor is.
     #[inline(always)]
     const fn div_rem(&self, dividend: u128) -> (u64, u64) {
-        let dividend = dividend << self.divisor.leading_zeros();
         let (high, low) = ((dividend >> 64) as u64, dividend as u64);
+        // The dividend shifted as the divisor is, by less than 64.
+        let (high, low) = (high << self.shift | (low >> 1) >> (63 - self.shift), low << self.shift);
+        let dividend = (high as u128) << 64 | low as u128;
         let estimate = (self.reciprocal as u128 * high as u128).wrapping_add(dividend);
         let mut quotient = ((estimate >> 64) as u64).wrapping_add(1);
         let mut rest = low.wrapping_sub(quotient.wrapping_mul(self.normalised));

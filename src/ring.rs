@@ -123,16 +123,17 @@ impl<'a> Ring<'a> {
 
     /// Admits `cost` units at `now` if `take`; a cost of 0 asks for one.
     pub(crate) fn decide<O: Owner>(&self, owner: O, cost: u64, now: u64, take: bool) -> Result<Decision, O::Gone> {
-        let mut back_off = BackOff::new();
+        let mut back_off = BackOff::from_swaps();
         loop {
             let word = self.load(owner)?;
             match self.decide_on(word, cost, now, take) {
                 Ok(decision) => return Ok(decision),
-                Err(Stale) => back_off.spin(),
+                Err(Stale) => back_off = back_off.spin(),
             }
         }
     }
 
+    #[inline(always)]
     fn decide_on(&self, word: u64, cost: u64, now: u64, take: bool) -> Result<Decision, Stale> {
         let view = self.view(word, now)?;
         let limit = self.limit;
@@ -177,7 +178,7 @@ impl<'a> Ring<'a> {
     /// Where the newest place is claimed by another thread that does not come to write it, the oldest is given back
     /// instead: as much may pass now, and no more later.
     pub(crate) fn refund<O: Owner>(&self, owner: O, cost: u64, now: u64) -> Result<(), O::Gone> {
-        let mut back_off = BackOff::new();
+        let mut back_off = BackOff::from_waits();
         let mut left = cost;
         for attempt in 0.. {
             let word = self.load(owner)?;
@@ -195,14 +196,14 @@ impl<'a> Ring<'a> {
                     break;
                 }
             }
-            back_off.spin();
+            back_off = back_off.spin();
         }
         Ok(())
     }
 
     /// Forgets all units, but for those that another thread is claiming at this moment and does not come to write.
     pub(crate) fn reset<O: Owner>(&self, owner: O) -> Result<(), O::Gone> {
-        let mut back_off = BackOff::new();
+        let mut back_off = BackOff::from_waits();
         for attempt in 0.. {
             let word = self.load(owner)?;
             let live = self.unpack(word).live;
@@ -210,7 +211,7 @@ impl<'a> Ring<'a> {
             if (all_written || attempt >= PATIENCE) && self.give_up_oldest(word, live).is_ok() {
                 break;
             }
-            back_off.spin();
+            back_off = back_off.spin();
         }
         Ok(())
     }
@@ -313,6 +314,7 @@ impl<'a> Ring<'a> {
     }
 
     /// Walks the live places of the head `word`, from the oldest to the first that has not left the window.
+    #[inline(always)]
     fn view(&self, word: u64, now: u64) -> Result<View, Stale> {
         let head = self.unpack(word);
         let oldest = self.back(head.next, head.live);
@@ -331,12 +333,14 @@ impl<'a> Ring<'a> {
     ///
     /// The oldest may hold the later time, if their threads claimed in the other order than they read the clock. The
     /// newest is in use for as long as the oldest is.
+    #[inline(always)]
     fn newest(&self, view: &View, now: u64) -> Result<Option<u64>, Stale> {
         let Some(oldest) = view.oldest else { return Ok(None) };
         self.latest(self.back(view.head.next, 1), 1, now).map(|newest| Some(newest.max(oldest)))
     }
 
     /// The latest time of `count` places from `first` on, counting those not written as used `now`.
+    #[inline(always)]
     fn latest(&self, first: Place, count: u64, now: u64) -> Result<u64, Stale> {
         (0..count).try_fold(0, |latest, nth| match self.entry(self.ahead(first, nth)) {
             Entry::Used(at) => Ok(at.max(latest)),

@@ -39,6 +39,8 @@ const MOST_WRAPPING_BURST: u64 = 1 << 62;
 pub(super) struct Bucket {
     /// Units of 2^-f tokens per nanosecond.
     rate: Ratio,
+    /// The burst, in tokens.
+    burst: u64,
     /// The burst in the same units.
     capacity: u64,
     /// `f`: a token is 2^f units.
@@ -92,7 +94,7 @@ impl Bucket {
         let capacity = burst << token_bits;
         let time_to_fill = scaled(burst, period, limit);
         let distant = reach.is_some() || time_to_fill >= 1 << 63;
-        Ok(Self { rate, capacity, token_bits, reach, distant, lacking: 0, quota })
+        Ok(Self { rate, burst, capacity, token_bits, reach, distant, lacking: 0, quota })
     }
 
     /// The same bucket, but a fresh one holds `start` tokens.
@@ -109,7 +111,7 @@ impl Bucket {
     }
 
     pub(super) const fn burst(&self) -> u64 {
-        self.capacity >> self.token_bits
+        self.burst
     }
 
     /// The word of a bucket that lacks what a fresh one lacks.
@@ -150,31 +152,35 @@ impl Bucket {
         Allowed {
             limit: self.burst(),
             remaining: (self.capacity - after) >> self.token_bits,
-            reset_after: self.drained(after, taken.generated, taken.now),
-            delay: if delayed { self.drained(before, taken.generated, taken.now) } else { Duration::ZERO },
+            reset_after: self.drained(after, taken.generated, taken.now, from_few_nanos),
+            delay: if delayed {
+                self.drained(before, taken.generated, taken.now, from_few_nanos)
+            } else {
+                Duration::ZERO
+            },
         }
     }
 
     /// The refusal of a request for which `excess` units too many are in use.
-    #[cold]
+    #[inline(always)]
     fn denied(&self, used: u64, generated: u64, now: u64, excess: Option<u64>) -> Denied {
         Denied {
             limit: self.burst(),
             remaining: self.capacity.saturating_sub(used) >> self.token_bits,
-            reset_after: self.drained(used, generated, now),
-            retry_after: excess.map(|excess| self.drained(excess, generated, now)),
+            reset_after: self.drained(used, generated, now, Duration::from_nanos),
+            retry_after: excess.map(|excess| self.drained(excess, generated, now, Duration::from_nanos)),
         }
     }
 
-    /// The time after `now` in which `units` more are generated.
+    /// The time after `now` in which `units` more are generated, made a duration by `from_nanos`.
     #[inline(always)]
-    fn drained(&self, units: u64, generated: u64, now: u64) -> Duration {
+    fn drained(&self, units: u64, generated: u64, now: u64, from_nanos: impl Fn(u64) -> Duration) -> Duration {
         if units == 0 {
             Duration::ZERO
         } else if self.distant {
             wait(self.rate.time_for(units, now, generated))
         } else {
-            Duration::from_nanos(self.rate.time_of(generated + units) - now)
+            from_nanos(self.rate.time_of(generated + units) - now)
         }
     }
 
@@ -226,11 +232,21 @@ const fn scaled(amount: u64, numerator: u64, denominator: u64) -> u128 {
     (amount as u128 * numerator as u128).div_ceil(denominator as u128)
 }
 
+/// [`Duration::from_nanos`] for what is mostly less than a second, and need not be divided then.
+#[inline(always)]
+const fn from_few_nanos(nanos: u64) -> Duration {
+    if nanos < 1_000_000_000 { Duration::new(0, nanos as u32) } else { Duration::from_nanos(nanos) }
+}
+
 /// A wait in nanoseconds as a [`Duration`], which holds any wait that a bucket can have.
 #[inline]
 fn wait(nanos: u128) -> Duration {
     match u64::try_from(nanos) {
         Ok(nanos) => Duration::from_nanos(nanos),
-        Err(_) => Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32),
+        // Not `Duration::new`: it might panic, for all that the optimiser can tell, and so must be called for nothing.
+        Err(_) => {
+            let (seconds, rest) = ((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u64);
+            Duration::from_secs(seconds).saturating_add(Duration::from_nanos(rest))
+        }
     }
 }

@@ -24,7 +24,7 @@ impl<'a> Latch<'a> {
     ///
     /// Acquire, as the partner of the release in [`unlock`](Self::unlock): what the last holder wrote is seen.
     pub(crate) fn lock(self) {
-        let mut back_off = BackOff::new();
+        let mut back_off = BackOff::from_waits();
         loop {
             let control = self.control.load(Ordering::Relaxed);
             let free = control & 1 == 0;
@@ -36,7 +36,7 @@ impl<'a> Latch<'a> {
             {
                 return;
             }
-            back_off.wait();
+            back_off = back_off.wait();
         }
     }
 

@@ -174,7 +174,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
     /// # Errors
     ///
     /// [`Denied`](crate::Denied) if the request must not pass; nothing is taken then.
-    #[inline]
+    #[inline(always)]
     pub fn check<Q>(&self, key: &Q) -> Decision
     where
         K: Borrow<Q>,
@@ -189,7 +189,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
     /// # Errors
     ///
     /// [`Denied`](crate::Denied) if the request must not pass; nothing is taken then.
-    #[inline]
+    #[inline(always)]
     pub fn check_n<Q>(&self, key: &Q, cost: u64) -> Decision
     where
         K: Borrow<Q>,

@@ -136,10 +136,10 @@ impl Found<'_> {
     /// Whether the slot is still the key's, now that somebody was about to give it away, or to change its tag.
     #[cold]
     fn outcome(self) -> Result<(), Moved> {
-        let mut back_off = BackOff::new();
+        let mut back_off = BackOff::from_waits();
         loop {
             match self.fingerprint.load(Ordering::Acquire) {
-                BUSY => back_off.wait(),
+                BUSY => back_off = back_off.wait(),
                 found if self.print.matches(found, self.tag_bits) => return Ok(()),
                 _ => return Err(Moved),
             }

@@ -54,6 +54,11 @@ pub fn tollgate_at<A: Algorithm + 'static>(name: &'static str, algorithm: A) -> 
     Lane::new(name, move |moment: &Moment| whole(limiter.check_at(moment.timestamp)).is_ok())
 }
 
+pub fn tollgate_bare_at<A: Algorithm + 'static>(name: &'static str, algorithm: A) -> Lane<Moment> {
+    let limiter = RateLimiter::with_clock(algorithm, ManualClock::new());
+    Lane::new(name, move |moment: &Moment| limiter.check_at(moment.timestamp).is_ok())
+}
+
 type Governor<C> =
     governor::RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as governor::clock::Clock>::Instant>>;
 

@@ -11,6 +11,7 @@ use governor::{
     state::keyed::DashMapStateStore,
 };
 use rate_net::Eviction;
+use tollgate::{KeyedLimiter, MonotonicClock, SecretState, TokenBucket};
 
 use crate::{
     clocks,
@@ -37,6 +38,13 @@ pub struct Maker<K> {
 /// All of them.
 pub fn makers<K: Key>() -> Vec<Maker<K>> {
     vec![
+        Maker { name: "tollgate", make: |table| tollgate(table, MonotonicClock::new(), SecretState::new()) },
+        Maker { name: "tollgate (bare answer)", make: tollgate_bare },
+        Maker { name: "tollgate (SipHash)", make: |table| tollgate(table, MonotonicClock::new(), siphash()) },
+        Maker {
+            name: "tollgate (coarse clock)",
+            make: |table| tollgate(table, clocks::tollgate(), SecretState::new()),
+        },
         Maker { name: "governor", make: |table| governor(table, DefaultClock::default(), siphash()) },
         Maker { name: "governor (foldhash)", make: |table| governor(table, DefaultClock::default(), foldhash()) },
         Maker {
@@ -55,6 +63,68 @@ fn siphash() -> std::hash::RandomState {
 
 fn foldhash() -> foldhash::fast::RandomState {
     foldhash::fast::RandomState::default()
+}
+
+fn limiter<K: Key, C, S>(table: Table, clock: C, hasher: S) -> KeyedLimiter<K, TokenBucket, C, S>
+where
+    C: tollgate::Clock,
+    S: BuildHasher,
+{
+    let bucket = TokenBucket::new(table.quota.tollgate()).expect("a quota");
+    KeyedLimiter::with_clock_and_hasher(bucket, table.keys as usize, clock, hasher)
+}
+
+fn tollgate<K: Key, C, S>(table: Table, clock: C, hasher: S) -> Box<dyn Subject<K>>
+where
+    C: tollgate::Clock + Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    let limiter = limiter::<K, C, S>(table, clock, hasher);
+    Box::new(move |key: &K| whole(limiter.check(key)).is_ok())
+}
+
+/// Of which only whether the request passes is looked at: what governor's answer says.
+fn tollgate_bare<K: Key>(table: Table) -> Box<dyn Subject<K>> {
+    let limiter = limiter::<K, _, _>(table, MonotonicClock::new(), SecretState::new());
+    Box::new(move |key: &K| limiter.check(key).is_ok())
+}
+
+/// Keys that are decided on together.
+pub type Batch = [u64; 256];
+
+/// All of them, for batches.
+pub fn batch_makers() -> Vec<Maker<Batch>> {
+    vec![
+        Maker { name: "tollgate", make: |table| tollgate_many(table, SecretState::new()) },
+        Maker { name: "tollgate (SipHash)", make: |table| tollgate_many(table, siphash()) },
+        Maker { name: "tollgate (check_each)", make: tollgate_each },
+        Maker {
+            name: "tollgate (one by one)",
+            make: |table| one_by_one(tollgate(table, MonotonicClock::new(), SecretState::new())),
+        },
+        Maker { name: "governor", make: |table| one_by_one(governor(table, DefaultClock::default(), siphash())) },
+        Maker {
+            name: "governor (foldhash)",
+            make: |table| one_by_one(governor(table, DefaultClock::default(), foldhash())),
+        },
+        Maker { name: "rate-net", make: |table| one_by_one(rate_net(table, clock_lib::SystemClock::new())) },
+    ]
+}
+
+fn tollgate_many<S: BuildHasher + Send + Sync + 'static>(table: Table, hasher: S) -> Box<dyn Subject<Batch>> {
+    let limiter = limiter::<u64, _, _>(table, MonotonicClock::new(), hasher);
+    Box::new(move |batch: &Batch| whole(limiter.check_many(batch)).iter().all(Result::is_ok))
+}
+
+/// It does not allocate the list of answers.
+fn tollgate_each(table: Table) -> Box<dyn Subject<Batch>> {
+    let limiter = limiter::<u64, _, _>(table, MonotonicClock::new(), SecretState::new());
+    Box::new(move |batch: &Batch| limiter.check_each(batch).all(|decision| whole(decision).is_ok()))
+}
+
+/// What there is to do where a crate has no call for many keys.
+fn one_by_one(subject: Box<dyn Subject<u64>>) -> Box<dyn Subject<Batch>> {
+    Box::new(move |batch: &Batch| subject.decide(batch, None) == batch.len() as u64)
 }
 
 /// Its map cannot be bounded.

@@ -9,14 +9,12 @@ pub struct Quota {
     pub period: Duration,
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 impl Quota {
     /// So much that all is admitted: one per nanosecond, which every bucket can hold exactly.
     pub const AMPLE: Self = Self::new(1_000_000_000, Duration::from_secs(1));
 
     /// So little that, once ten are spent, nothing is admitted for longer than a run takes.
-    pub const SCARCE: Self = Self::new(10, DAY);
+    pub const SCARCE: Self = Self::new(10, Duration::from_secs(24 * 60 * 60));
 
     /// So much that a run does not spend it: the windows have no room for counts as large as [`Self::AMPLE`]'s.
     pub const AMPLE_WINDOW: Self = Self::new(2_000_000_000, Duration::from_secs(100 * 365 * 24 * 60 * 60));
@@ -26,9 +24,9 @@ impl Quota {
         Self::new(limit, Duration::from_nanos(limit as u64))
     }
 
-    /// [`Self::SCARCE`] for a log of `limit` places.
+    /// [`Self::SCARCE`]'s rate for a log of `limit` places.
     pub const fn scarce_log(limit: u32) -> Self {
-        Self::new(limit, DAY)
+        Self::new(limit, Duration::from_secs(Self::SCARCE.period.as_secs() / Self::SCARCE.limit as u64 * limit as u64))
     }
 
     const fn new(limit: u32, period: Duration) -> Self {

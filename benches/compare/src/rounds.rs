@@ -32,7 +32,7 @@ pub struct Effort {
 
 impl Effort {
     pub const FULL: Self = Self { rounds: 51, time: Duration::from_millis(2_000), most_keys: 10_000_000 };
-    pub const QUICK: Self = Self { rounds: 15, time: Duration::from_millis(250), most_keys: 1_000_000 };
+    pub const QUICK: Self = Self { rounds: 15, time: Duration::from_millis(200), most_keys: 1_000_000 };
 
     /// More time in fewer rounds, for what has to refill the caches in each.
     pub fn for_keys(self, keys: u64) -> Self {

@@ -19,11 +19,19 @@ impl<K, F: Fn(&K) -> bool + Send + Sync> Subject<K> for F {
         let mut passed = 0;
         for key in keys {
             let passes = self(key);
-            assert!(expected.is_none_or(|expected| expected == passes), "a wrong answer: {passes}");
+            if passes != expected.unwrap_or(passes) {
+                wrong(passes);
+            }
             passed += u64::from(passes);
         }
         passed
     }
+}
+
+/// Takes the answer by value: a format string would take its address, and make the loop keep it in memory.
+#[cold]
+fn wrong(passes: bool) -> ! {
+    panic!("a wrong answer: {passes}");
 }
 
 /// A subject under the name that it is reported by: the crate's, and in brackets what is not its default.

@@ -122,6 +122,7 @@ fn token_bucket() -> Vec<Case> {
         cases.push(Case::new(format!("direct/token_bucket/{name}/given_time"), 1, 1, move || {
             answer.at_given_time(vec![
                 direct::tollgate_at("tollgate", bucket()),
+                direct::tollgate_bare_at("tollgate (bare answer)", bucket()),
                 direct::cas("cas", answer.is_allowed()),
                 direct::governor("governor", quota, DefaultClock::default()),
                 direct::rate_net_at("rate-net", quota),
@@ -147,6 +148,7 @@ fn algorithm<A: Algorithm + 'static>(
         cases.push(Case::new(format!("direct/{algorithm}/{name}"), 1, 1, move || {
             let mut lanes = vec![
                 direct::tollgate("tollgate", rule(), MonotonicClock::new()),
+                direct::tollgate_bare("tollgate (bare answer)", rule(), MonotonicClock::new()),
                 direct::tollgate("tollgate (token bucket)", bucket(), MonotonicClock::new()),
                 direct::rate_net("rate-net", rate_net, quota, clock_lib::SystemClock::new()),
             ];
@@ -162,6 +164,7 @@ fn algorithm<A: Algorithm + 'static>(
         cases.push(Case::new(format!("direct/{algorithm}/{name}/given_time"), 1, 1, move || {
             answer.at_given_time(vec![
                 direct::tollgate_at("tollgate", rule()),
+                direct::tollgate_bare_at("tollgate (bare answer)", rule()),
                 direct::tollgate_at("tollgate (token bucket)", bucket()),
             ])
         }));

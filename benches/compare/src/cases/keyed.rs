@@ -3,7 +3,7 @@
 //! | case | |
 //! | --- | --- |
 //! | `keyed/<keys>/<kind>` | everything is admitted; keys are drawn uniformly, and all of them are known beforehand |
-//! | `keyed/many/<keys>` | the same, in batches of 64 keys, where a crate can decide on a batch |
+//! | `keyed/many/<keys>` | the same, in batches of 256 keys, where a crate can decide on a batch |
 //! | `keyed/contended/100k` | the same, from two threads |
 //! | `keyed/flood` | a table for 10,000 keys, 100 of them at their limit, and then nothing but keys never seen before |
 
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use super::Case;
 use crate::{
-    keyed::{Maker, Table, floor, makers},
+    keyed::{Batch, Maker, Table, batch_makers, floor, makers},
     keys::{Generator, Key},
     quota::Quota,
     rounds::{Audit, Workload},
@@ -24,6 +24,9 @@ pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (size, keys) in SIZES {
         cases.extend([case::<u64>(size, keys), case::<String>(size, keys), case::<IpAddr>(size, keys)]);
+    }
+    for (size, keys) in [("1m", 1_000_000), ("10m", 10_000_000)] {
+        cases.push(Case::new(format!("keyed/many/{size}"), 1, keys, move || many(keys)));
     }
     cases.push(Case::new("keyed/contended/100k", 2, 100_000, || uniform::<u64>(100_000)));
     cases.push(Case::new("keyed/flood", 1, 10_000, flood));
@@ -44,6 +47,24 @@ fn uniform<K: Key>(keys: u64) -> Workload<K> {
     let mut generator = Generator::new(5);
     let draw = move |count| (0..count).map(|_| K::nth(generator.below(keys))).collect();
     Workload { lanes, draw: Box::new(draw), expected: Some(true), decisions: 1, audit: None }
+}
+
+fn many(keys: u64) -> Workload<Batch> {
+    let lanes = lanes(Table { keys, bounded: false, quota: Quota::AMPLE }, batch_makers());
+    let known: Vec<u64> = (0..keys).collect();
+    let (batches, _) = known.as_chunks();
+    for Lane { subject, .. } in &lanes {
+        subject.decide(batches, Some(true));
+    }
+    let mut generator = Generator::new(5);
+    let draw = move |count| (0..count).map(|_| std::array::from_fn(|_| generator.below(keys))).collect();
+    Workload {
+        lanes,
+        draw: Box::new(draw),
+        expected: Some(true),
+        decisions: size_of::<Batch>() / size_of::<u64>(),
+        audit: None,
+    }
 }
 
 fn flood() -> Workload<u64> {
