@@ -23,6 +23,8 @@ mod clock;
 mod decision;
 mod error;
 pub mod keyed;
+#[cfg(feature = "keys")]
+pub mod keys;
 mod limiter;
 mod memory;
 mod quota;
