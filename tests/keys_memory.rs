@@ -10,9 +10,12 @@ use std::{
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use tollgate::keys::{
-    Attempt, Digester, Gate, KeyError, Keyring, MemoryStore, NewKey, Prefix, Presented, Refusal, Scope, UnixTime,
-    VerifyError,
+use tollgate::{
+    IpKey, KeyedLimiter, ManualClock, Quota, TokenBucket,
+    keys::{
+        Attempt, Digester, Gate, HangOn, KeyError, Keyring, MemoryStore, NewKey, Prefix, Quotas, RecordLimiter,
+        Refusal, Scope, UnixTime, VerifyError,
+    },
 };
 
 struct Watching;
@@ -80,6 +83,42 @@ fn verification_allocates_nothing() {
         let (error, count) = allocations(|| keyring.verify(text.as_bytes(), NOW).unwrap_err());
         assert_eq!((error, count), (VerifyError::Key(KeyError::Disabled), 0));
     }
+}
+
+#[test]
+fn the_whole_way_through_a_gate_allocates_once() {
+    const READ: Scope<'static> = Scope::literal("a:read");
+    let clock = ManualClock::new();
+    let bucket = |limit| TokenBucket::new(Quota::per_minute(limit)).unwrap();
+    let limiter =
+        |on, limit| RecordLimiter::with_clock(on, [bucket(limit)], Quotas::new(0), 100, clock.clone()).unwrap();
+    let gate = Gate::new(Keyring::new(Digester::plain(), MemoryStore::new()))
+        .throttle(KeyedLimiter::<IpKey, _, _>::with_clock(bucket(100), 100, clock.clone()))
+        .limit(limiter(HangOn::Family, 10))
+        .limit(limiter(HangOn::Owner, 100))
+        .limit(limiter(HangOn::Owner, 5));
+    let new = NewKey::new(PREFIX, "acme").scopes("a:*".parse().unwrap());
+    let issued = gate.keyring().issue(new, &mut generator()).unwrap();
+    let from = IpKey::from(std::net::Ipv4Addr::LOCALHOST);
+    let attempt = |presented| Attempt::new(presented, from, NOW).requires(&[READ]);
+    let good = attempt(issued.key.expose_secret());
+    // The first request of a key brings its counters about.
+    let grant = gate.check(&good).unwrap();
+    gate.refund(&grant, 1, NOW);
+    for _ in 0..5 {
+        let (grant, count) = allocations(|| gate.check(&good));
+        assert!(grant.is_ok_and(|grant| grant.limits.len() == 3));
+        assert_eq!(count, 1);
+    }
+    let (refusal, count) = allocations(|| gate.check(&good).unwrap_err());
+    assert!(matches!(refusal, Refusal::Limited { limit: 2, .. }));
+    assert_eq!(count, 1, "two limits had passed it");
+    for refused in [attempt("nonsense"), attempt(&issued.key.expose_secret()[1..]), good.costs(11)] {
+        let (_, count) = allocations(|| gate.check(&refused).unwrap_err());
+        assert_eq!(count, 0, "{refused:?}");
+    }
+    let (_, count) = allocations(|| gate.check(&good.requires(&[Scope::literal("b")])).unwrap_err());
+    assert_eq!(count, 0);
 }
 
 #[test]

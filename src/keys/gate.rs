@@ -1,13 +1,13 @@
 //! The one call that an application makes.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::{fmt, net::IpAddr, time::Duration};
+use core::{fmt, time::Duration};
 
 use super::{
     CreditTable, Digest, KeyError, KeyStore, Keyring, LimitBy, Outcome, Presented, Record, Refusal, Scope, UnixTime,
     UsageTable,
 };
-use crate::Allowed;
+use crate::{Allowed, IpKey};
 
 type Limit<T> = Box<dyn LimitBy<T> + Send + Sync>;
 
@@ -22,8 +22,47 @@ type Limit<T> = Box<dyn LimitBy<T> + Send + Sync>;
 /// 5. it is within all limits, which hang on its family or its owner;
 /// 6. it has the credits;
 ///
-/// and it is counted. `A` is what attempts are limited by, an address unless said otherwise.
-pub struct Gate<S: KeyStore, A = IpAddr> {
+/// and it is counted. `A` is what attempts are limited by, an [`IpKey`] unless said otherwise.
+///
+/// Limits are by the clock that they were built with, which need not count from 1970 as the time of an [`Attempt`] does.
+///
+/// ```
+/// # use rand_core::SeedableRng;
+/// # let mut generator = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+/// use std::net::IpAddr;
+/// use tollgate::{
+///     IpKey, KeyedLimiter, ManualClock, Quota, TokenBucket,
+///     keys::{
+///         Attempt, Digester, Gate, HangOn, Keyring, MemoryStore, NewKey, Prefix, Quotas, RecordLimiter, Refusal, Scope,
+///         UnixTime,
+///     },
+/// };
+///
+/// const READ: Scope<'static> = Scope::literal("orders:read");
+///
+/// let clock = ManualClock::new();
+/// let failures = TokenBucket::new(Quota::per_minute(20))?;
+/// let [free, pro] = [2, 100].map(Quota::per_minute).map(TokenBucket::new);
+/// let quotas = Quotas::new(0).with_tier("pro", 1);
+/// let gate = Gate::new(Keyring::new(Digester::plain(), MemoryStore::new()))
+///     .throttle(KeyedLimiter::<IpKey, _, _>::with_clock(failures, 10_000, clock.clone()))
+///     .limit(RecordLimiter::with_clock(HangOn::Family, [free?, pro?], quotas, 10_000, clock)?);
+///
+/// let new = NewKey::new(Prefix::literal("tg_live"), "acme").scopes("orders:*".parse()?);
+/// let issued = gate.keyring().issue(new, &mut generator)?;
+///
+/// let from = IpKey::from("192.0.2.1".parse::<IpAddr>()?);
+/// let now = UnixTime::from_secs(1_700_000_000);
+/// let attempt = Attempt::new(issued.key.expose_secret(), from, now).requires(&[READ]);
+/// assert_eq!(gate.check(&attempt)?.limits[0].remaining, 1);
+/// assert!(gate.check(&attempt).is_ok());
+///
+/// let refusal = gate.check(&attempt).unwrap_err();
+/// assert!(matches!(refusal, Refusal::Limited { limit: 0, .. }));
+/// assert_eq!((refusal.status(), refusal.retry_after_secs()), (429, Some(30)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Gate<S: KeyStore, A = IpKey> {
     keyring: Keyring<S>,
     throttle: Option<Limit<A>>,
     limits: Vec<Limit<Record<S::Meta>>>,
@@ -187,11 +226,10 @@ type Admitted = (Vec<Allowed>, Option<u64>);
 ///
 /// A request without a cost costs one unit of each limit and one credit.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempt<'a, A = IpAddr> {
+pub struct Attempt<'a, A = IpKey> {
     /// The key that came with it.
     pub presented: Presented<'a>,
-    /// Where it came from, for the throttle: better its [`network`](super::network). Never what a client can choose, as a
-    /// header that no proxy of yours has set.
+    /// Where it came from, for the throttle. Never what a client can choose, as a header that no proxy of yours has set.
     pub from: A,
     /// The scopes that it requires, all of them.
     pub scopes: &'a [Scope<'a>],

@@ -80,6 +80,7 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// [`ChangeError::Issue`] if the generator fails, [`ChangeError::IdTaken`] if it repeats itself,
     /// [`ChangeError::Unavailable`] if the store does.
+    #[expect(clippy::type_complexity, reason = "a result with both types spelt out")]
     pub fn issue<R>(
         &self,
         key: NewKey<S::Meta>,
@@ -176,6 +177,7 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// [`ChangeError::Rotated`] if the key was rotated before, by another thread perhaps; [`ChangeError::Revoked`],
     /// [`ChangeError::Expired`], or as [`issue`](Self::issue) and [`revoke`](Self::revoke).
+    #[expect(clippy::type_complexity, reason = "a result with both types spelt out")]
     pub fn rotate<R>(
         &self,
         id: &KeyId,

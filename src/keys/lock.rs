@@ -22,6 +22,13 @@ pub(super) struct Lock<T>(RwLock<T>);
 pub(super) struct Lock<T>(core::cell::RefCell<T>);
 
 impl<T> Lock<T> {
+    pub(super) fn new(value: T) -> Self {
+        #[cfg(any(feature = "std", loom))]
+        return Self(RwLock::new(value));
+        #[cfg(not(any(feature = "std", loom)))]
+        return Self(core::cell::RefCell::new(value));
+    }
+
     #[cfg(all(feature = "std", not(loom)))]
     pub(super) fn read(&self) -> impl Deref<Target = T> + '_ {
         self.0.read().unwrap_or_else(PoisonError::into_inner)

@@ -8,8 +8,8 @@
 //!   secret is a [`Digest`]; a [`Digester`] makes them and compares them, in time that tells nothing.
 //! - A [`Keyring`] is a digester with a [`KeyStore`], a database of yours or a [`MemoryStore`]: it issues, verifies, rotates,
 //!   disables and revokes. Without I/O, the same is in [`Digester::verify`], [`Record::rotate`], [`Record::revoke`].
-//! - [`Scopes`] say what a key is for, [`Quotas`] what its tier may, [`Credits`] what is left to spend; [`UsageTable`]
-//!   counts.
+//! - [`Scopes`] say what a key is for, [`Quotas`] what its tier may, [`Credits`] what is left to spend; a [`RecordLimiter`]
+//!   holds it to that, and a [`UsageTable`] counts.
 //! - A [`Gate`] is all of it in one call: what was presented goes in, a [`Grant`] comes out, or a [`Refusal`].
 //!
 //! Nothing here does I/O or reads a clock. Times are [`UnixTime`]s and randomness is a generator, and both are handed in.
@@ -30,6 +30,7 @@ mod prefix;
 mod presented;
 mod quotas;
 mod record;
+mod record_limiter;
 mod refusal;
 mod rotate;
 mod scope;
@@ -51,9 +52,10 @@ pub use {
     leak::leak_digest,
     limit::LimitBy,
     prefix::{Prefix, PrefixError},
-    presented::{Presented, bearer, network},
+    presented::{Presented, bearer},
     quotas::{Quotas, Source},
     record::{IsRevoked, Record, Status},
+    record_limiter::{HangOn, RecordLimiter},
     refusal::Refusal,
     rotate::{RotateError, Rotation},
     scope::{Scope, ScopeError, Scopes},

@@ -1,7 +1,5 @@
 //! What came with a request, before anything is known of it.
 
-use core::net::{IpAddr, Ipv6Addr};
-
 /// The key that came with a request, if one did and no more than one.
 ///
 /// A key in two places is refused, even if it is the same twice: what reads the one place and what reads the other
@@ -77,23 +75,4 @@ pub fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = authorization.split_at_checked("Bearer".len())?;
     let token = rest.trim_ascii_start();
     (scheme.eq_ignore_ascii_case(b"Bearer") && token.len() < rest.len()).then_some(token)
-}
-
-/// The network that an address belongs to, to limit attempts by: all of an IPv4 address, the first 64 bits of an IPv6 one.
-///
-/// Whoever has one IPv6 address has 2^64 of them. An IPv4 address that is written as an IPv6 one counts as what it is.
-///
-/// ```
-/// use tollgate::keys::network;
-///
-/// let address = "2001:db8:1:2:3:4:5:6".parse().unwrap();
-/// assert_eq!(network(address).to_string(), "2001:db8:1:2::");
-/// assert_eq!(network("::ffff:192.0.2.1".parse().unwrap()).to_string(), "192.0.2.1");
-/// ```
-#[must_use]
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        address => address,
-    }
 }

@@ -26,6 +26,7 @@ pub trait KeyStore {
     /// # Errors
     ///
     /// If the store cannot say; no key is accepted then.
+    #[expect(clippy::type_complexity, reason = "spelt out, it says all there is to know")]
     fn get(&self, id: &KeyId) -> Result<Option<Arc<Record<Self::Meta>>>, Self::Error>;
 
     /// Stores a record under an id that has none yet, as it is.

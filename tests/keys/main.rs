@@ -3,13 +3,14 @@
 
 mod credit;
 mod digest;
-
+mod gate;
 mod issue;
 mod keyring;
 mod leak;
 mod presented;
 mod quotas;
 mod record;
+mod record_limiter;
 mod rotate;
 mod scope;
 mod secret;

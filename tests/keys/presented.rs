@@ -1,8 +1,6 @@
 //! What came with a request.
 
-use std::net::IpAddr;
-
-use tollgate::keys::{Presented, bearer, network};
+use tollgate::keys::{Presented, bearer};
 
 /// Of two keys, the first or the last is believed: a proxy reads the one, the application the other.
 #[test]
@@ -34,20 +32,5 @@ fn a_bearer_token_is_what_follows_the_scheme() {
         ("Beäre x", None),
     ] {
         assert_eq!(bearer(value.as_bytes()), token.map(str::as_bytes), "{value}");
-    }
-}
-
-/// A limit per address that is none for whoever has 2^64 of them.
-#[test]
-fn a_network_is_what_one_client_has() {
-    for (address, expected) in [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::"),
-        ("2001:db8:1:3::", "2001:db8:1:3::"),
-        ("::1", "::"),
-    ] {
-        assert_eq!(network(address.parse().unwrap()), expected.parse::<IpAddr>().unwrap(), "{address}");
     }
 }
