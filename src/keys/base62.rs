@@ -9,16 +9,19 @@ pub(super) fn are_digits(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |all, byte| all & byte.is_ascii_alphanumeric())
 }
 
-/// The value of a digit.
-#[inline]
-const fn value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'A'..=b'Z' => Some(digit - b'A' + 10),
-        b'a'..=b'z' => Some(digit - b'a' + 36),
-        _ => None,
+/// The value of each byte as a digit; `NONE` if it is none.
+static VALUES: [u8; 256] = {
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < DIGITS.len() {
+        values[DIGITS[value] as usize] = value as u8;
+        value += 1;
     }
-}
+    values
+};
+
+/// More than any value, and it shows in the sum of bits of several.
+const NONE: u8 = 0x80;
 
 /// `number` in `N` digits, the most significant first, padded with zeros; what does not fit is cut off.
 pub(super) fn encode<const N: usize>(mut number: u128) -> [u8; N] {
@@ -33,11 +36,13 @@ pub(super) fn encode<const N: usize>(mut number: u128) -> [u8; N] {
 /// The number that six digits stand for, if they are digits and it has 32 bits.
 #[inline]
 pub(super) fn decode(digits: &[u8; 6]) -> Option<u32> {
-    let mut number = 0u64;
+    let (mut number, mut all) = (0u64, 0);
     for &digit in digits {
-        number = number * 62 + u64::from(value(digit)?);
+        let value = VALUES[usize::from(digit)];
+        number = number * 62 + u64::from(value);
+        all |= value;
     }
-    u32::try_from(number).ok()
+    u32::try_from(number).ok().filter(|_| all & NONE == 0)
 }
 
 #[cfg(test)]
@@ -62,7 +67,10 @@ mod tests {
     fn digits_are_the_62_and_no_others() {
         for byte in 0..=u8::MAX {
             assert_eq!(are_digits(&[byte]), DIGITS.contains(&byte), "{byte}");
-            assert_eq!(value(byte).map(|value| DIGITS[usize::from(value)]), DIGITS.contains(&byte).then_some(byte));
+            let alone = [b'0', b'0', b'0', b'0', b'0', byte];
+            let value = decode(&alone).map(|value| DIGITS[value as usize]);
+            assert_eq!(value, DIGITS.contains(&byte).then_some(byte));
+            assert_eq!(decode(&[byte, b'0', b'0', b'0', b'0', b'0']).is_some(), DIGITS[..5].contains(&byte));
         }
         assert!(!are_digits(b"_00000000000000000"));
         assert!(!are_digits(b"00000000000000000_"));

@@ -132,6 +132,8 @@ pub struct Digester {
     plain: bool,
     foreign: bool,
     peppers: Vec<(u32, Hmac<Sha256>)>,
+    /// SHA-256 that has seen the tag of our own tokens.
+    tagged: Sha256,
 }
 
 impl Digester {
@@ -140,8 +142,9 @@ impl Digester {
 
     /// SHA-256, without a pepper.
     #[must_use]
-    pub const fn plain() -> Self {
-        Self { current: Scheme::Sha256, plain: true, foreign: false, peppers: Vec::new() }
+    pub fn plain() -> Self {
+        let tagged = Sha256::new().chain_update(ISSUED);
+        Self { current: Scheme::Sha256, plain: true, foreign: false, peppers: Vec::new(), tagged }
     }
 
     /// HMAC-SHA-256 with a pepper of 16 or more random bytes.
@@ -244,18 +247,14 @@ impl Digester {
     fn hash(&self, token: &Token<'_>, scheme: Scheme) -> [u8; 32] {
         #[cfg(test)]
         spy::HASHED.set(spy::HASHED.get() + 1);
-        let (tag, bytes) = match token.foreign_digest() {
-            None => (ISSUED, token.signed()),
-            Some(_) => (FOREIGN, token.bytes()),
-        };
+        let (tag, bytes) = if token.is_foreign() { (FOREIGN, token.bytes()) } else { (ISSUED, token.signed()) };
         let pepper = match scheme {
-            Scheme::ForeignSha256 => {
-                return token.foreign_digest().copied().unwrap_or_else(|| Sha256::digest(token.bytes()).into());
-            }
+            Scheme::ForeignSha256 => return Sha256::digest(token.bytes()).into(),
             Scheme::Sha256 => None,
             Scheme::HmacSha256 { pepper } => self.pepper(pepper),
         };
         match pepper {
+            None if !token.is_foreign() => self.tagged.clone().chain_update(bytes).finalize().into(),
             None => Sha256::new().chain_update(tag).chain_update(bytes).finalize().into(),
             Some(mac) => mac.clone().chain_update(tag).chain_update(bytes).finalize().into_bytes().into(),
         }

@@ -68,25 +68,37 @@ impl Prefix {
     /// Whether `prefix` is one.
     #[inline]
     pub(super) const fn check(prefix: &[u8]) -> Result<(), PrefixError> {
+        let mut at = 0;
+        let mut good = true;
+        while at < prefix.len() {
+            good &= matches!(prefix[at], b'a'..=b'z' | b'0'..=b'9' | b'_');
+            at += 1;
+        }
+        match prefix {
+            [b'_', ..] | [.., b'_'] | [] => Err(Self::fault(prefix)),
+            _ if good && prefix.len() <= Self::MAX_LEN => Ok(()),
+            _ => Err(Self::fault(prefix)),
+        }
+    }
+
+    /// What is wrong with a prefix that is none.
+    #[cold]
+    const fn fault(prefix: &[u8]) -> PrefixError {
         let len = prefix.len();
         if len == 0 {
-            return Err(PrefixError::Empty);
+            return PrefixError::Empty;
         }
         if len > Self::MAX_LEN {
-            return Err(PrefixError::TooLong { len });
+            return PrefixError::TooLong { len };
         }
         let mut at = 0;
         while at < len {
-            let inside = at > 0 && at < len - 1;
-            match prefix[at] {
-                b'a'..=b'z' | b'0'..=b'9' => {}
-                b'_' if inside => {}
-                b'_' => return Err(PrefixError::Underscore),
-                _ => return Err(PrefixError::Character { at }),
+            if !matches!(prefix[at], b'a'..=b'z' | b'0'..=b'9' | b'_') {
+                return PrefixError::Character { at };
             }
             at += 1;
         }
-        Ok(())
+        PrefixError::Underscore
     }
 }
 

@@ -81,8 +81,8 @@ store_behind!(&S, Arc<S>);
 
 /// Records in memory, for tests, small services, and in front of something slower.
 ///
-/// Behind a reference or an `Arc` it can be used from any number of threads; without the `std` feature, from one.
-/// Readers do not wait for each other, and a look-up allocates nothing.
+/// Behind a reference or an `Arc` it can be used from any number of threads; without the `std` feature, a thread that
+/// waits for another spins. Readers do not wait for each other, and a look-up allocates nothing.
 ///
 /// ```
 /// # use rand_core::SeedableRng;

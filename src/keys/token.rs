@@ -41,8 +41,8 @@ pub(super) const TAIL_LEN: usize = 1 + SIGNED_TAIL_LEN + CHECKSUM_LEN;
 pub struct Token<'a> {
     bytes: &'a [u8],
     id: KeyId,
-    /// Of a foreign token, its SHA-256; nothing else is known of its form.
-    foreign: Option<[u8; 32]>,
+    /// Whether another issuer made it, so that nothing is known of its form.
+    foreign: bool,
 }
 
 impl<'a> Token<'a> {
@@ -90,7 +90,7 @@ impl<'a> Token<'a> {
         }
         let mut id = [0; KeyId::LEN];
         id.copy_from_slice(&tail[..KeyId::LEN]);
-        Ok(Self { bytes, id: KeyId::from_digits(id), foreign: None })
+        Ok(Self { bytes, id: KeyId::from_digits(id), foreign: false })
     }
 
     /// Takes the token of another issuer as it is, 1 to 512 bytes of any form.
@@ -104,16 +104,13 @@ impl<'a> Token<'a> {
         match bytes.len() {
             0 => Err(FormatError::TooShort { len: 0 }),
             len if len > Self::MAX_FOREIGN => Err(FormatError::TooLong { len }),
-            _ => {
-                let digest = Sha256::digest(bytes).into();
-                Ok(Self { bytes, id: KeyId::of_foreign(&digest), foreign: Some(digest) })
-            }
+            _ => Ok(Self { bytes, id: KeyId::of_foreign(&Sha256::digest(bytes).into()), foreign: true }),
         }
     }
 
     /// A token that was formatted here.
     pub(super) const fn issued(bytes: &'a [u8], id: KeyId) -> Self {
-        Self { bytes, id, foreign: None }
+        Self { bytes, id, foreign: false }
     }
 
     /// What the key is looked up by.
@@ -126,7 +123,7 @@ impl<'a> Token<'a> {
     #[must_use]
     pub fn prefix(&self) -> Option<Prefix> {
         let prefix = self.bytes.get(..self.bytes.len().checked_sub(TAIL_LEN)?)?;
-        if self.foreign.is_some() {
+        if self.foreign {
             return None;
         }
         Prefix::new(core::str::from_utf8(prefix).ok()?).ok()
@@ -142,9 +139,9 @@ impl<'a> Token<'a> {
         &self.bytes[..self.bytes.len().saturating_sub(CHECKSUM_LEN)]
     }
 
-    /// The SHA-256 of a foreign token.
-    pub(super) const fn foreign_digest(&self) -> Option<&[u8; 32]> {
-        self.foreign.as_ref()
+    /// Whether another issuer made it.
+    pub(super) const fn is_foreign(&self) -> bool {
+        self.foreign
     }
 }
 

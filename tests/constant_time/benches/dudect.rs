@@ -8,7 +8,11 @@ mod subject;
 
 use std::hint;
 
-use dudect_bencher::{BenchRng, Class, CtRunner, ctbench_main, rand::RngExt};
+use dudect_bencher::{
+    BenchRng, Class, CtRunner,
+    ctbench::{BenchMetadata, BenchName, BenchOpts, run_benches_console},
+    rand::RngExt,
+};
 use subject::{PRESENTED, Subject};
 
 fn first_or_last(name: &str, runner: &mut CtRunner, generator: &mut BenchRng) {
@@ -37,4 +41,10 @@ fn leaky_early_exit(runner: &mut CtRunner, generator: &mut BenchRng) {
     first_or_last("leaky: early exit", runner, generator);
 }
 
-ctbench_main!(sha256, hmac_sha256, leaky_early_exit);
+/// By hand, as the crate's own macro does not know the argument that cargo gives to a benchmark.
+fn main() -> std::io::Result<()> {
+    let bench = |name, benchfn| BenchMetadata { name: BenchName(name), seed: None, benchfn };
+    let benches =
+        vec![bench("sha256", sha256), bench("hmac_sha256", hmac_sha256), bench("leaky_early_exit", leaky_early_exit)];
+    run_benches_console(BenchOpts::default(), benches)
+}
