@@ -9,7 +9,7 @@ use tollgate::{
     Decision, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, RateLimiter, TokenBucket,
     keys::{
         Attempt, CreditPlan, Credits, Digester, Gate, HangOn, Issued, KeyError, KeyId, KeyStore, Keyring, LimitBy,
-        MemoryStore, NewKey, Presented, Quotas, Record, RecordLimiter, Refusal, Scope, UnixTime, Write,
+        MemoryStore, NewKey, Presented, Quotas, Record, RecordLimiter, Refusal, Scope, Status, UnixTime, Write,
     },
 };
 
@@ -121,15 +121,16 @@ fn a_refusal_has_a_status_and_a_challenge() {
     // 1,700,000,000 is 20 seconds into its minute.
     assert_eq!((status, retry_after), (429, Some(40)));
     for (change, error) in [
-        (Record::disable as fn(&mut Record) -> _, KeyError::Disabled),
-        (|record| Ok(record.expires_at = Some(NOW)), KeyError::Expired { at: NOW }),
-        (|record| Ok(record.not_before = Some(UnixTime::MAX)), KeyError::NotYetValid { from: UnixTime::MAX }),
-        (|record| Ok(record.revoke()), KeyError::Revoked),
+        ((|record| record.status = Status::Disabled) as fn(&mut Record), KeyError::Disabled),
+        (|record| record.expires_at = Some(NOW), KeyError::Expired { at: NOW }),
+        (|record| record.not_before = Some(UnixTime::MAX), KeyError::NotYetValid { from: UnixTime::MAX }),
+        (Record::revoke, KeyError::Revoked),
     ] {
         let restore = |record: &mut Record| {
             (record.expires_at, record.not_before) = (None, None);
             record.enable()?;
-            change(record)
+            change(record);
+            Ok(())
         };
         world.gate.keyring().change(&world.issued.key.id(), restore).unwrap();
         assert_eq!(check(good, &[], 1), (Refusal::Key(error), 401, invalid, None));
@@ -322,7 +323,8 @@ impl<T> LimitBy<T> for Scribe {
     }
 
     fn refund(&self, _: &T, cost: u64) {
-        self.note("refund", self.2.refund(cost));
+        self.2.refund(cost);
+        self.note("refund", ());
     }
 }
 

@@ -16,7 +16,11 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use subject::{LEAKY, PRESENTED, Subject};
+use subject::{PRESENTED, Subject};
+
+/// Both schemes, and two comparisons that leak: that of slices, and one that stops at the first difference.
+const ALL: &[&str] = &["sha256", "hmac-sha256", "leaky: slices", "leaky: early exit"];
+const LEAKY: &[&str] = &["leaky: slices", "leaky: early exit"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -82,7 +86,7 @@ fn prove() -> ExitCode {
         println!("{} {what}: {seen}", if holds { "ok     " } else { "FAILED " });
         proved &= holds;
     };
-    for subject in subject::ALL {
+    for subject in ALL {
         // 9 if anything was reported, and nothing else but what depends on the digest can be.
         let (code, report) = valgrind(&["-q", "--error-exitcode=9"], &["undefined", subject]);
         let depends = report.matches("depends on uninitialised value").count();
