@@ -1,8 +1,11 @@
-//! A program without `std`: its own allocator, its own clock, five limiters. Exits with 0 if they decide as they should.
+//! A program without `std`: its own allocator, its own clock, five limiters, and API keys. Exits with 0 if
+//! they decide as they should.
 #![no_std]
 #![no_main]
 
 extern crate alloc;
+
+mod keys;
 
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::{
@@ -51,7 +54,7 @@ fn decides_as_it_should(limiter: &dyn Limiter) -> bool {
 #[unsafe(no_mangle)]
 pub extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
     match limiters() {
-        Ok(limiters) if limiters.iter().all(|limiter| decides_as_it_should(&**limiter)) => 0,
+        Ok(limiters) if limiters.iter().all(|limiter| decides_as_it_should(&**limiter)) && keys::work() => 0,
         _ => 1,
     }
 }
