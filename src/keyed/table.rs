@@ -154,6 +154,11 @@ impl<'a> Held<'a> {
     fn latches(&self) -> impl Iterator<Item = Latch<'a>> {
         self.0.iter().copied().flatten()
     }
+
+    /// The time at which a newcomer acts that has read `now`: no earlier than the last take-over.
+    fn floor(&self, now: Timestamp) -> Timestamp {
+        self.latches().map(Latch::floor).fold(now, Timestamp::max)
+    }
 }
 
 impl Drop for Held<'_> {
@@ -227,7 +232,7 @@ impl<A: Plan> Table<A> {
     #[inline(always)]
     pub(crate) fn prefetch_further(&self, print: Print) {
         let [first, further @ ..] = self.candidates(print);
-        if self.find_in(print, first).is_none() {
+        if self.find_in(print, 0, first).is_none() {
             for set in further {
                 for line in lines(print) {
                     prefetch(&self.line(set, line)[0]);
@@ -239,7 +244,7 @@ impl<A: Plan> Table<A> {
     /// Decides on `cost` units of the key at `now`, and takes them if they pass.
     #[inline(always)]
     pub(crate) fn check(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
-        if let Some(slot) = self.find_in(print, print.draw(0, self.sets))
+        if let Some(slot) = self.find_in(print, 0, print.draw(0, self.sets))
             && let Ok(decision) = self.check_slot(slot, print, cost, now)
         {
             return decision;
@@ -255,15 +260,9 @@ impl<A: Plan> Table<A> {
     /// As [`check`](Self::check), where the key was not found in its first set, or was no longer there.
     #[inline(never)]
     fn check_further(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
-        loop {
-            if let Some(slot) = self.find(print)
-                && let Ok(decision) = self.check_slot(slot, print, cost, now)
-            {
-                return decision;
-            }
-            if let Some(decision) = self.check_newcomer(print, cost, now) {
-                return decision;
-            }
+        match self.with_slot(print, now, |slot| self.check_slot(slot, print, cost, now)) {
+            Ok(decision) => decision,
+            Err(held) => self.check_newcomer(&held, print, cost, now),
         }
     }
 
@@ -271,16 +270,13 @@ impl<A: Plan> Table<A> {
     #[inline]
     pub(crate) fn peek(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
         let algorithm = self.algorithm_of(print.tagged);
-        loop {
-            let Some(slot) = self.find(print) else {
-                let floor = self.latches_of(print).map(Latch::floor).fold(now, Timestamp::max);
-                let decision = algorithm.peek_shared(self.shared(print), self.begun, cost, floor);
-                return later(decision, floor - now);
-            };
-            if let Ok(decision) = algorithm.peek(self.place(slot), self.found(slot, print), cost, now) {
-                return decision;
+        let peek = |slot| algorithm.peek(self.place(slot), self.found(slot, print), cost, now);
+        match self.with_slot(print, now, peek) {
+            Ok(decision) => decision,
+            Err(held) => {
+                let at = held.floor(now);
+                later(algorithm.peek_shared(self.shared(print), self.begun, cost, at), at - now)
             }
-            self.adopt(print, now);
         }
     }
 
@@ -289,41 +285,49 @@ impl<A: Plan> Table<A> {
     /// A key without a slot has recovered, or has its units in the shared state, among those of others.
     pub(crate) fn refund(&self, print: Print, cost: u64, now: Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
-        while let Some(slot) = self.find(print) {
-            if algorithm.refund(self.place(slot), self.found(slot, print), cost, now).is_ok() {
-                return;
-            }
-            self.adopt(print, now);
-        }
+        let refund = |slot| algorithm.refund(self.place(slot), self.found(slot, print), cost, now);
+        let _ = self.with_slot(print, now, refund);
     }
 
     /// Makes the key as new at `now`, unless it has no slot.
     pub(crate) fn reset(&self, print: Print, now: Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
-        while let Some(slot) = self.find(print) {
-            if algorithm.reset(self.place(slot), self.found(slot, print), now).is_ok() {
-                return;
+        let reset = |slot| algorithm.reset(self.place(slot), self.found(slot, print), now);
+        let _ = self.with_slot(print, now, reset);
+    }
+
+    /// Does what `act` does to the key's slot, once it has one of its tag; or holds the latches of its sets, if it has none.
+    #[inline]
+    fn with_slot<'a, T>(
+        &'a self,
+        print: Print,
+        now: Timestamp,
+        act: impl Fn(Slot<'a>) -> Result<T, Moved>,
+    ) -> Result<T, Held<'a>> {
+        loop {
+            if let Some(slot) = self.find(print, 0)
+                && let Ok(done) = act(slot)
+            {
+                return Ok(done);
             }
-            self.adopt(print, now);
+            let held = self.lock(print);
+            if !self.adopt(print, now) {
+                return Err(held);
+            }
         }
     }
 
-    /// Decides on a key that has no slot; `None` if it has one after all.
+    /// Decides on a key that has no slot, with the latches of its sets held.
     #[cold]
-    fn check_newcomer(&self, print: Print, cost: u64, now: Timestamp) -> Option<Decision> {
-        let held = self.lock(print);
-        if self.adopt_held(print, now) {
-            return None;
-        }
+    fn check_newcomer(&self, held: &Held<'_>, print: Print, cost: u64, now: Timestamp) -> Decision {
         let algorithm = self.algorithm_of(print.tagged);
-        let shared = (self.shared(print), self.begun);
-        let at = held.latches().map(Latch::floor).fold(now, Timestamp::max);
-        let mut decision = algorithm.peek_shared(shared.0, shared.1, cost, at);
+        let at = held.floor(now);
+        let mut decision = algorithm.peek_shared(self.shared(print), self.begun, cost, at);
         if decision.is_ok() && cost > 0 && !self.settle(print, cost, at) {
-            decision = algorithm.check_shared(shared.0, shared.1, cost, at);
+            decision = algorithm.check_shared(self.shared(print), self.begun, cost, at);
             self.counters.overflowed(self.group(print));
         }
-        Some(later(decision, at - now))
+        later(decision, at - now)
     }
 
     /// Gives the key a free slot, which begins with the shared state and `cost` units more; whether there was one.
@@ -374,16 +378,11 @@ impl<A: Plan> Table<A> {
         begun.is_ok()
     }
 
-    /// Makes a slot in which the key is found under another tag one of its present tag.
+    /// Whether the key has a slot, which if it was of another tag is now one of its present tag. Only for who holds the
+    /// latches.
     #[cold]
-    fn adopt(&self, print: Print, now: Timestamp) {
-        let _held = self.lock(print);
-        self.adopt_held(print, now);
-    }
-
-    /// As [`adopt`](Self::adopt), with the latches held; whether the key has a slot.
-    fn adopt_held(&self, print: Print, now: Timestamp) -> bool {
-        let Some(slot) = self.find(print) else { return false };
+    fn adopt(&self, print: Print, now: Timestamp) -> bool {
+        let Some(slot) = self.find(print, A::TAG_BITS) else { return false };
         let found = slot.fingerprint.load(Ordering::Relaxed);
         if found != print.tagged {
             slot.fingerprint.store(BUSY, Ordering::Release);
@@ -410,23 +409,26 @@ impl<A: Plan> Table<A> {
         held
     }
 
-    /// The slot in which the key is, under whatever tag.
-    fn find(&self, print: Print) -> Option<Slot<'_>> {
+    /// The slot in which the key is, whatever the lowest `any_bits` bits of its fingerprint.
+    ///
+    /// Who acts on the state must look for its own tag: a word that was loaded after another was found is not sure to have
+    /// been kept under the present one, even if that is confirmed.
+    fn find(&self, print: Print, any_bits: u32) -> Option<Slot<'_>> {
         for set in self.candidates(print) {
             prefetch(&self.line(set, print.bit())[0]);
         }
-        self.candidates(print).into_iter().find_map(|set| self.find_in(print, set))
+        self.candidates(print).into_iter().find_map(|set| self.find_in(print, any_bits, set))
     }
 
-    /// The slot of `set` in which the key is, under whatever tag.
+    /// The slot of `set` in which the key is, whatever the lowest `any_bits` bits of its fingerprint.
     #[inline(always)]
-    fn find_in(&self, print: Print, set: usize) -> Option<Slot<'_>> {
+    fn find_in(&self, print: Print, any_bits: u32, set: usize) -> Option<Slot<'_>> {
         for line in lines(print) {
             let words = self.line(set, line);
             let mut matches = 0;
             // All of a line, without a branch: where in it a key is found is not to be foretold.
             for (nth, found) in words[..LINE].iter().enumerate() {
-                matches |= usize::from(print.matches(found.load(Ordering::Acquire), A::TAG_BITS)) << nth;
+                matches |= usize::from(print.matches(found.load(Ordering::Acquire), any_bits)) << nth;
             }
             if matches != 0 {
                 let nth = matches.trailing_zeros() as usize % LINE;
@@ -446,10 +448,6 @@ impl<A: Plan> Table<A> {
     /// The group of the key's first set, whose latch has the state that it shares if it must.
     fn group(&self, print: Print) -> usize {
         print.draw(0, self.sets) / GROUP
-    }
-
-    fn latches_of(&self, print: Print) -> impl Iterator<Item = Latch<'_>> {
-        self.candidates(print).into_iter().map(|set| self.latch(set / GROUP))
     }
 
     fn latch(&self, group: usize) -> Latch<'_> {
