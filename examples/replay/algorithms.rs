@@ -12,6 +12,9 @@ use crate::{
 /// The most memory that the sliding logs may take together, in bytes.
 const MOST_MEMORY: u128 = 1 << 30;
 
+/// What a table of sliding logs takes for each unit of each key that it is made for, in bytes.
+const BYTES_OF_UNIT: u128 = 12;
+
 /// One of each.
 #[derive(Debug)]
 pub(crate) struct Algorithms {
@@ -49,29 +52,30 @@ impl Algorithms {
     /// Refuses to keep so many sliding logs that they would fill the memory.
     pub(crate) fn check_memory(&self, keys: usize) -> Result<(), String> {
         let limit = self.sliding_log.quota().limit();
-        let bytes = 8 * u128::from(limit) * keys as u128;
+        let bytes = BYTES_OF_UNIT * u128::from(limit) * keys as u128;
         if bytes <= MOST_MEMORY {
             return Ok(());
         }
         let gib = bytes as f64 / (1u64 << 30) as f64;
-        let most = MOST_MEMORY / (8 * keys as u128);
+        let most = MOST_MEMORY / (BYTES_OF_UNIT * keys as u128);
         Err(format!(
-            "--limit: {limit} is too large for this log; the sliding log keeps 8 bytes for each unit of each key, \
+            "--limit: {limit} is too large for this log; the sliding log keeps 12 bytes for each unit of each key, \
              {gib:.1} GiB for {keys} keys, use at most {most}"
         ))
     }
 
     /// What each makes of the trace, beside its bound: the most that it promises to admit in any half-open period.
-    pub(crate) fn replay(&self, trace: &Trace, timeline: &Timeline) -> [Outcome; 5] {
+    pub(crate) fn replay(&self, trace: &Trace, capacity: usize, timeline: &Timeline) -> [Outcome; 5] {
+        let input = (trace, capacity);
         let progress = Progress::of_steps("replaying", 5 * (passes(trace) + 1));
         let limit = self.fixed_window.quota().limit();
         let of_buckets = self.token_bucket.burst().saturating_add(limit - 1);
         [
-            Outcome::of("fixed_window", self.fixed_window, 2 * limit, trace, timeline, &progress),
-            Outcome::of("sliding_log", self.sliding_log, limit, trace, timeline, &progress),
-            Outcome::of("sliding_window", self.sliding_window, 2 * limit - 1, trace, timeline, &progress),
-            Outcome::of("token_bucket", self.token_bucket, of_buckets, trace, timeline, &progress),
-            Outcome::of("leaky_bucket", self.leaky_bucket, of_buckets, trace, timeline, &progress),
+            Outcome::of("fixed_window", self.fixed_window, 2 * limit, input, timeline, &progress),
+            Outcome::of("sliding_log", self.sliding_log, limit, input, timeline, &progress),
+            Outcome::of("sliding_window", self.sliding_window, 2 * limit - 1, input, timeline, &progress),
+            Outcome::of("token_bucket", self.token_bucket, of_buckets, input, timeline, &progress),
+            Outcome::of("leaky_bucket", self.leaky_bucket, of_buckets, input, timeline, &progress),
         ]
     }
 }

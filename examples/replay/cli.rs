@@ -35,6 +35,12 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = KeyKind::Address, requires = "log")]
     pub(crate) key: KeyKind,
 
+    /// How many clients to keep limiters for at one time; more than that share what room there is, and none is ever reset.
+    /// Fewer than there are implies `--sort`: a limiter that was given to another client is past its time [default: as
+    /// many as there are]
+    #[arg(long, value_name = "N")]
+    pub(crate) capacity: Option<usize>,
+
     /// Decides the requests in the order of their times instead of the order of the log
     #[arg(long, requires = "log")]
     pub(crate) sort: bool,
@@ -51,6 +57,16 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn limit(&self) -> u64 {
         self.limit.unwrap_or(if self.log.is_some() { 5 } else { 100 })
+    }
+
+    /// How many of `keys` clients to keep limiters for at one time.
+    pub(crate) fn capacity(&self, keys: usize) -> usize {
+        self.capacity.unwrap_or(keys)
+    }
+
+    /// Whether the requests of `keys` clients are decided in the order of their times.
+    pub(crate) fn is_sorted(&self, keys: usize) -> bool {
+        self.sort || self.capacity(keys) < keys
     }
 
     /// What the buckets let pass at once.

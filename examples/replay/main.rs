@@ -54,7 +54,7 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     let algorithms = Algorithms::new(&options.quota())?;
     let (trace, timeline, workload) = match &options.log {
         Some(path) => {
-            let trace = Trace::read(input::open(path)?, options.key, options.sort)?;
+            let trace = Trace::read(input::open(path)?, options.key, |keys| options.is_sorted(keys))?;
             let timeline = Timeline::of_log(&trace.requests);
             (trace, timeline, None)
         }
@@ -63,8 +63,9 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
             (workload.trace(), workload.timeline(), Some(workload))
         }
     };
-    algorithms.check_memory(trace.keys)?;
-    let outcomes = algorithms.replay(&trace, &timeline);
+    let capacity = options.capacity(trace.keys);
+    algorithms.check_memory(capacity)?;
+    let outcomes = algorithms.replay(&trace, capacity, &timeline);
 
     let report = Report { options, trace: &trace, outcomes: &outcomes, workload: workload.as_ref() };
     report.print()?;

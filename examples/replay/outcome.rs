@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tollgate::{Algorithm, Limiter, ManualClock, RateLimiter, Timestamp};
+use tollgate::{Algorithm, KeyedLimiter, ManualClock, SecretState, Timestamp, keyed::KeyedStats};
 
 use crate::{
     progress::Progress,
@@ -35,6 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) load: Vec<u64>,
     /// How many requests of each key are admitted.
     pub(crate) by_key: Vec<u64>,
+    /// What happened to keys for which there was no limiter yet.
+    pub(crate) stats: KeyedStats,
 }
 
 /// How often each algorithm goes through a trace for the time that it takes.
@@ -47,7 +49,7 @@ impl Outcome {
         name: &'static str,
         algorithm: A,
         bound: u64,
-        trace: &Trace,
+        (trace, capacity): (&Trace, usize),
         timeline: &Timeline,
         progress: &Progress,
     ) -> Self {
@@ -55,9 +57,9 @@ impl Outcome {
         let mut load = timeline.empty();
         let mut by_key = vec![0; trace.keys];
         let clock = clock_of(trace);
-        let limiters = limiters(algorithm, trace, &clock);
+        let limiter = limiter(algorithm, capacity, &clock);
         let decide = |request: &Request| {
-            let decision = limiters[request.key].check_at(request.at);
+            let decision = limiter.check_at(&request.key, request.at);
             if let Ok(allowed) = decision {
                 longest_delay = longest_delay.max(allowed.delay);
                 timeline.count(&mut load, request.at + allowed.delay);
@@ -78,9 +80,10 @@ impl Outcome {
             bound,
             worst_window_by_log: worst_window(&trace.requests, &decisions, period, By::Log),
             longest_delay,
-            ns_per_decision: time(algorithm, trace, &decisions, progress),
+            ns_per_decision: time(algorithm, (trace, capacity), &decisions, progress),
             load,
             by_key,
+            stats: limiter.stats(),
         }
     }
 
@@ -95,13 +98,9 @@ impl Outcome {
     }
 }
 
-/// A limiter for each key, as new.
-fn limiters<'a, A: Algorithm + Copy>(
-    algorithm: A,
-    trace: &Trace,
-    clock: &'a ManualClock,
-) -> Vec<RateLimiter<A, &'a ManualClock>> {
-    (0..trace.keys).map(|_| RateLimiter::with_clock(algorithm, clock)).collect()
+/// One limiter per key, as new. The hasher has no secret, so that every run is the same.
+fn limiter<A: Algorithm>(algorithm: A, capacity: usize, clock: &ManualClock) -> KeyedLimiter<usize, A, &ManualClock> {
+    KeyedLimiter::with_clock_and_hasher(algorithm, capacity, clock, SecretState::with_seed(0))
 }
 
 /// A clock that shows when the trace begins. It tells limiters when they were made; each request comes with its time.
@@ -110,9 +109,14 @@ fn clock_of(trace: &Trace) -> ManualClock {
     ManualClock::starting_at(start.unwrap_or(Timestamp::ZERO))
 }
 
-/// The median time of a decision, in nanoseconds: `check_at` of a limiter that has been found already, on a request
-/// that has been parsed already, by one thread.
-fn time<A: Algorithm + Copy>(algorithm: A, trace: &Trace, expected: &[bool], progress: &Progress) -> Option<f64> {
+/// The median time of a decision, in nanoseconds: `check_at` of a key, on a request that has been parsed already, by one
+/// thread.
+fn time<A: Algorithm + Copy>(
+    algorithm: A,
+    (trace, capacity): (&Trace, usize),
+    expected: &[bool],
+    progress: &Progress,
+) -> Option<f64> {
     if expected.is_empty() {
         return None;
     }
@@ -120,10 +124,10 @@ fn time<A: Algorithm + Copy>(algorithm: A, trace: &Trace, expected: &[bool], pro
     let mut decisions = vec![false; expected.len()];
     let mut times: Vec<Duration> = Vec::new();
     for _ in 0..passes(trace) {
-        let limiters = limiters(algorithm, trace, &clock);
+        let limiter = limiter(algorithm, capacity, &clock);
         let started = Instant::now();
         for (request, decision) in trace.requests.iter().zip(&mut decisions) {
-            *decision = limiters[request.key].check_at(request.at).is_ok();
+            *decision = limiter.check_at(&request.key, request.at).is_ok();
         }
         times.push(started.elapsed());
         assert_eq!(decisions, expected, "the same requests were decided differently");
@@ -148,7 +152,25 @@ mod tests {
         let keys = requests.iter().map(|request| request.key + 1).max().unwrap_or(0);
         let trace = Trace { requests, keys, ..Trace::default() };
         let algorithms = Algorithms::new(&Quota::new(limit, Duration::from_millis(period_ms)).burst(burst)).unwrap();
-        algorithms.replay(&trace, &Timeline::of_log(&trace.requests))
+        algorithms.replay(&trace, keys, &Timeline::of_log(&trace.requests))
+    }
+
+    /// Far more clients than there is room for: some are refused early, and none gets more than its bound.
+    #[test]
+    fn no_flood_breaks_a_bound() {
+        let mut random = SplitMix64::new(12);
+        let requests: Vec<Request> =
+            (0..20_000).map(|nth| Request { at: at(nth / 20), key: random.below(500) as usize }).collect();
+        let trace = Trace { requests, keys: 500, ..Trace::default() };
+        let algorithms = Algorithms::new(&Quota::new(3, Duration::from_millis(100)).burst(3)).unwrap();
+        let timeline = Timeline::of_log(&trace.requests);
+        let [roomy, crowded] = [500, 1].map(|capacity| algorithms.replay(&trace, capacity, &timeline));
+        for (roomy, crowded) in roomy.iter().zip(&crowded) {
+            assert_eq!(roomy.stats.overflowed, 0);
+            assert!(crowded.stats.overflowed > 0 && crowded.stats.taken_over > 0);
+            assert!(crowded.is_within_bound());
+            assert!(crowded.admitted < roomy.admitted, "{crowded:?}");
+        }
     }
 
     /// Times in any order, often before the one before.

@@ -39,6 +39,8 @@ struct Record {
     longest_delay_ns: u64,
     ns_per_decision: Option<f64>,
     keys: usize,
+    taken_over: u64,
+    overflowed: u64,
     lines: u64,
     malformed: u64,
     out_of_order: u64,
@@ -90,6 +92,8 @@ impl Report<'_> {
             longest_delay_ns: nanos(outcome.longest_delay),
             ns_per_decision: outcome.ns_per_decision,
             keys: self.trace.keys,
+            taken_over: outcome.stats.taken_over,
+            overflowed: outcome.stats.overflowed,
             lines: self.trace.lines,
             malformed: self.trace.malformed,
             out_of_order: self.trace.out_of_order,
@@ -135,7 +139,7 @@ impl Report<'_> {
                 grouped(trace.lines),
                 grouped(trace.malformed),
                 grouped(trace.out_of_order),
-                if options.sort { " (sorted)" } else { "" },
+                if options.is_sorted(trace.keys) { " (sorted)" } else { "" },
             ),
         };
         let (limit, window) = (grouped(options.limit()), options.window);
@@ -173,6 +177,12 @@ impl Report<'_> {
                 note(format_args!(
                     "note: the {title} admitted {worst_window_by_log} in one window by the log's time, which goes back \
                      and forth; by its own time, which does not, {worst_window}"
+                ));
+            }
+            if outcome.stats.overflowed > 0 {
+                note(format_args!(
+                    "note: the {title} had no room for some clients, which shared {} admissions; try a larger --capacity",
+                    grouped(outcome.stats.overflowed)
                 ));
             }
         }

@@ -33,8 +33,8 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Reads all lines, in their order or `sorted` by time.
-    pub(crate) fn read(mut lines: Lines, kind: KeyKind, sorted: bool) -> Result<Self, String> {
+    /// Reads all lines, in their order, or by time if that is to be `sorted`, given how many keys there are.
+    pub(crate) fn read(mut lines: Lines, kind: KeyKind, sorted: impl Fn(usize) -> bool) -> Result<Self, String> {
         let mut trace = Self::default();
         let mut keys: HashMap<Key, usize> = HashMap::new();
         let mut latest = Timestamp::ZERO;
@@ -55,7 +55,7 @@ impl Trace {
             trace.requests.push(Request { at: parsed.at, key });
         }
         trace.keys = keys.len();
-        if sorted {
+        if sorted(trace.keys) {
             trace.requests.sort_by_key(|request| request.at);
         }
         Ok(trace)
