@@ -198,8 +198,8 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
     {
         let print = self.print(key);
         // The line is on its way while the clock is read.
-        self.table.prefetch(print);
-        self.table.check(print, cost, self.clock.now())
+        let home = self.table.prefetch(print);
+        self.table.check_from(home, print, cost, self.clock.now())
     }
 
     /// Decides on one unit of `key` at `now`, and takes it if it passes.

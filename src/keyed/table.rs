@@ -71,6 +71,7 @@ const WORDS_OF_LINE: usize = 2 * LINE;
 /// Lines, and slots, in a set.
 const LINES: usize = 2;
 const SLOTS: usize = LINES * LINE;
+const WORDS_OF_SET: usize = LINES * WORDS_OF_LINE;
 
 /// The sets in which a key may be.
 const CANDIDATES: usize = if cfg!(loom) { 2 } else { 3 };
@@ -106,6 +107,13 @@ struct Slot<'a> {
     fingerprint: &'a AtomicU64,
     word: &'a AtomicU64,
     /// Of all slots in the table.
+    number: usize,
+}
+
+/// The slots of a set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Set<'a> {
+    words: &'a [AtomicU64; WORDS_OF_SET],
     number: usize,
 }
 
@@ -218,33 +226,34 @@ impl<A: Plan> Table<A> {
         (0..self.sets * SLOTS).filter(in_use).count()
     }
 
-    /// Asks for the lines of the set in which the key most likely is.
+    /// The set in which the key most likely is, whose lines are asked for.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, print: Print) {
-        let set = print.draw(0, self.sets);
-        for line in lines(print) {
-            prefetch(&self.line(set, line)[0]);
-        }
+    pub(crate) fn prefetch(&self, print: Print) -> Set<'_> {
+        let home = self.set(print.draw(0, self.sets));
+        home.prefetch();
+        home
     }
 
     /// Asks for the lines of the other sets, if the key is not in the one that it most likely is in, whose lines must have
     /// come by now.
     #[inline(always)]
     pub(crate) fn prefetch_further(&self, print: Print) {
-        let [first, further @ ..] = self.candidates(print);
-        if self.find_in(print, 0, first).is_none() {
-            for set in further {
-                for line in lines(print) {
-                    prefetch(&self.line(set, line)[0]);
-                }
-            }
+        let [home, further @ ..] = self.candidates(print);
+        if self.set(home).find(print, 0).is_none() {
+            further.into_iter().for_each(|set| self.set(set).prefetch());
         }
     }
 
     /// Decides on `cost` units of the key at `now`, and takes them if they pass.
     #[inline(always)]
     pub(crate) fn check(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
-        if let Some(slot) = self.find_in(print, 0, print.draw(0, self.sets))
+        self.check_from(self.set(print.draw(0, self.sets)), print, cost, now)
+    }
+
+    /// As [`check`](Self::check), given the set in which the key most likely is.
+    #[inline(always)]
+    pub(crate) fn check_from(&self, home: Set<'_>, print: Print, cost: u64, now: Timestamp) -> Decision {
+        if let Some(slot) = home.find(print, 0)
             && let Ok(decision) = self.check_slot(slot, print, cost, now)
         {
             return decision;
@@ -344,7 +353,7 @@ impl<A: Plan> Table<A> {
     fn settle_in(&self, print: Print, free: impl Fn(Slot) -> bool, cost: u64, now: Timestamp) -> bool {
         let sets = self.candidates(print).map(|set| {
             let slots: [Slot<'_>; SLOTS] =
-                core::array::from_fn(|nth| self.slot((set * LINES + lines(print)[nth / LINE]) * LINE + nth % LINE));
+                core::array::from_fn(|nth| self.set(set).slot(lines(print)[nth / LINE] * LINE + nth % LINE));
             (set, slots.map(|slot| free(slot).then_some(slot)))
         });
         // The first of its sets that has two to spare; if none has, the first that has one.
@@ -414,29 +423,11 @@ impl<A: Plan> Table<A> {
     /// Who acts on the state must look for its own tag: a word that was loaded after another was found is not sure to have
     /// been kept under the present one, even if that is confirmed.
     fn find(&self, print: Print, any_bits: u32) -> Option<Slot<'_>> {
-        for set in self.candidates(print) {
-            prefetch(&self.line(set, print.bit())[0]);
+        let sets = self.candidates(print).map(|set| self.set(set));
+        for set in &sets {
+            set.prefetch();
         }
-        self.candidates(print).into_iter().find_map(|set| self.find_in(print, any_bits, set))
-    }
-
-    /// The slot of `set` in which the key is, whatever the lowest `any_bits` bits of its fingerprint.
-    #[inline(always)]
-    fn find_in(&self, print: Print, any_bits: u32, set: usize) -> Option<Slot<'_>> {
-        for line in lines(print) {
-            let words = self.line(set, line);
-            let mut matches = 0;
-            // All of a line, without a branch: where in it a key is found is not to be foretold.
-            for (nth, found) in words[..LINE].iter().enumerate() {
-                matches |= usize::from(print.matches(found.load(Ordering::Acquire), any_bits)) << nth;
-            }
-            if matches != 0 {
-                let nth = matches.trailing_zeros() as usize % LINE;
-                let number = (set * LINES + line) * LINE + nth;
-                return Some(Slot { fingerprint: &words[nth], word: &words[LINE + nth], number });
-            }
-        }
-        None
+        sets.into_iter().find_map(|set| set.find(print, any_bits))
     }
 
     /// The sets in which the key may be, most likely first; often the same twice in a small table.
@@ -473,15 +464,15 @@ impl<A: Plan> Table<A> {
     }
 
     #[inline(always)]
-    fn line(&self, set: usize, line: usize) -> &[AtomicU64; WORDS_OF_LINE] {
-        let begin = self.first + (set * LINES + line) * WORDS_OF_LINE;
-        self.words[begin..begin + WORDS_OF_LINE].try_into().expect("a line has so many words")
+    fn set(&self, number: usize) -> Set<'_> {
+        let begin = self.first + number * WORDS_OF_SET;
+        let words = &self.words[begin..begin + WORDS_OF_SET];
+        Set { words: words.try_into().expect("a set has so many words"), number }
     }
 
     /// The slot of this number.
     fn slot(&self, number: usize) -> Slot<'_> {
-        let words = self.line(number / SLOTS, number / LINE % LINES);
-        Slot { fingerprint: &words[number % LINE], word: &words[LINE + number % LINE], number }
+        self.set(number / SLOTS).slot(number % SLOTS)
     }
 
     #[inline(always)]
@@ -494,6 +485,39 @@ impl<A: Plan> Table<A> {
     fn nth<'a>(&self, all: &'a [AtomicU64], nth: usize) -> &'a [AtomicU64] {
         // Nothing, for all algorithms but the log.
         if all.is_empty() { all } else { &all[nth * self.each_beside..][..self.each_beside] }
+    }
+}
+
+impl<'a> Set<'a> {
+    #[inline(always)]
+    fn prefetch(self) {
+        for line in 0..LINES {
+            prefetch(&self.words[line * WORDS_OF_LINE]);
+        }
+    }
+
+    /// The slot in which the key is, whatever the lowest `any_bits` bits of its fingerprint.
+    #[inline(always)]
+    fn find(self, print: Print, any_bits: u32) -> Option<Slot<'a>> {
+        for line in lines(print) {
+            let mut matches = 0;
+            // All of a line, without a branch: where in it a key is found is not to be foretold.
+            for nth in 0..LINE {
+                let found = self.words[line * WORDS_OF_LINE + nth].load(Ordering::Acquire);
+                matches |= usize::from(print.matches(found, any_bits)) << nth;
+            }
+            if matches != 0 {
+                return Some(self.slot(line * LINE + matches.trailing_zeros() as usize % LINE));
+            }
+        }
+        None
+    }
+
+    /// The `nth` slot of the set.
+    #[inline(always)]
+    fn slot(self, nth: usize) -> Slot<'a> {
+        let word = nth / LINE * WORDS_OF_LINE + nth % LINE;
+        Slot { fingerprint: &self.words[word], word: &self.words[word + LINE], number: self.number * SLOTS + nth }
     }
 }
 
