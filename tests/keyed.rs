@@ -417,6 +417,32 @@ mod collisions {
         }
     }
 
+    // A fingerprint that cannot be kept as it is (that of a slot which was never used, or is being given away) must not
+    // become that of a neighbour.
+    #[test]
+    fn consecutive_hashes_are_told_apart() {
+        for set in [0, 0xFFFF_FFFF_0000_0000, u64::MAX << 12] {
+            let hasher = Identity { set, ..Identity::default() };
+            let limiter: Keyed<u64, _, _> =
+                KeyedLimiter::with_clock_and_hasher(bucket(Quota::per_day(1)), 10_000, ManualClock::new(), hasher);
+            assert!((0..4_096).all(|key| limiter.check(&key).is_ok()), "{set:#x}: two keys share a limit");
+            assert!((0..4_096).all(|key| limiter.check(&key).is_err()), "{set:#x}");
+            assert_eq!((limiter.len(), limiter.stats().overflowed), (4_096, 0), "{set:#x}");
+        }
+    }
+
+    #[test]
+    fn consecutive_hashes_are_told_apart_beside_a_tier() {
+        let algorithms = [1, 2].map(|limit| bucket(Quota::per_day(limit)));
+        let tiers = Tiers::new(algorithms, |key: &u64| (*key % 2) as usize).unwrap();
+        let limiter: Keyed<u64, _, _> =
+            KeyedLimiter::with_clock_and_hasher(tiers, 10_000, ManualClock::new(), Identity::default());
+        for key in 0..4_096 {
+            assert_eq!(limiter.check_n(&key, 1 + key % 2).unwrap().remaining, 0, "{key}");
+        }
+        assert_eq!(limiter.len(), 4_096);
+    }
+
     #[test]
     fn hashes_that_differ_in_their_high_bits_alone_break_nothing() {
         let hasher = Identity { shift: 52, ..Identity::default() };
