@@ -560,6 +560,18 @@ mod tiers {
     }
 
     #[test]
+    fn there_are_from_1_to_256_tiers() {
+        let tiers = |count: usize| Tiers::new(vec![bucket(Quota::per_day(1)); count], |_: &u64| 0);
+        for count in [1, 2, 255, 256] {
+            assert_eq!(tiers(count).unwrap().algorithms().len(), count);
+        }
+        for count in [0, 257, 1_000] {
+            let error = tiers(count).expect_err("that is refused");
+            assert!(error.to_string().contains(&count.to_string()), "{error}");
+        }
+    }
+
+    #[test]
     fn the_last_of_256_tiers_is_none_of_the_marks() {
         let tiers = Tiers::new((1..=256).map(|limit| bucket(Quota::per_day(limit))), |key: &u64| *key as usize % 256);
         let limiter: Keyed<u64, _> = KeyedLimiter::with_clock(tiers.unwrap(), 10_000, ManualClock::new());
