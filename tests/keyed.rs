@@ -712,6 +712,19 @@ mod newcomers {
         assert!(limiter.check_at(&7, secs(99)).is_err(), "before it was made it was empty too");
     }
 
+    // Whether a key that has recovered still has its slot, nobody can tell.
+    #[test]
+    fn a_reset_key_is_as_one_that_never_came() {
+        let empty = LeakyBucket::new(Quota::per_second(10)).unwrap().start_empty();
+        let limiter: Keyed<u64, _> = keyed(empty, 100);
+        let now = secs(10);
+        assert!(limiter.check_n_at(&1, 10, now).is_ok());
+        for key in [1, 2] {
+            limiter.reset_at(&key, now);
+            assert_eq!(limiter.peek_n_at(&key, 10, now).unwrap().remaining, 0, "key {key}");
+        }
+    }
+
     #[test]
     fn a_clock_that_jumps_ahead_and_back_costs_newcomers_no_more_than_the_jump() {
         let limiter: Keyed<u64, _> = keyed(bucket(Quota::per_second(10)), 1);

@@ -205,12 +205,19 @@ impl<A: Plan> Table<A> {
 
     /// How many keys have a state that has not recovered by `now`.
     pub(crate) fn len(&self, now: Timestamp) -> usize {
-        let in_use = |&number: &usize| {
-            let slot = self.slot(number);
-            let found = slot.fingerprint.load(Ordering::Acquire);
-            found != VACANT && found != BUSY && self.algorithm_of(found).recovered_word(self.place(slot), now).is_none()
-        };
-        (0..self.sets * SLOTS).filter(in_use).count()
+        (0..self.sets * SLOTS).filter(|&number| self.in_use(number, now)).count()
+    }
+
+    /// Whether there is no such key.
+    pub(crate) fn is_empty(&self, now: Timestamp) -> bool {
+        !(0..self.sets * SLOTS).any(|number| self.in_use(number, now))
+    }
+
+    /// Whether the slot of this number is a key's that has not recovered by `now`.
+    fn in_use(&self, number: usize, now: Timestamp) -> bool {
+        let slot = self.slot(number);
+        let found = slot.fingerprint.load(Ordering::Acquire);
+        found != VACANT && found != BUSY && self.algorithm_of(found).recovered_word(self.place(slot), now).is_none()
     }
 
     /// Asks for the lines of the set in which the key most likely is.
@@ -297,11 +304,11 @@ impl<A: Plan> Table<A> {
         }
     }
 
-    /// Makes the key as new at `now`, unless it has no slot.
+    /// Makes the key one that was never seen at `now`, as it is if it has no slot.
     pub(crate) fn reset(&self, print: Print, now: Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
         while let Some(slot) = self.find(print) {
-            if algorithm.reset(self.place(slot), self.found(slot, print), now).is_ok() {
+            if algorithm.reset(self.place(slot), self.found(slot, print), self.begun, now).is_ok() {
                 return;
             }
             self.adopt(print, now);
