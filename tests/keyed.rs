@@ -712,6 +712,15 @@ mod newcomers {
         assert!(limiter.check_at(&7, secs(99)).is_err(), "before it was made it was empty too");
     }
 
+    #[test]
+    fn beyond_the_horizon_a_table_that_starts_empty_stays_empty() {
+        for quota in [Quota::per_second(10), Quota::per_second(1 << 42)] {
+            let clock = ManualClock::starting_at(Timestamp::HORIZON);
+            let limiter: KeyedLimiter<u64, _, _> = KeyedLimiter::with_clock(bucket(quota).start_empty(), 10, clock);
+            assert!(limiter.check_at(&1, nanos(u64::MAX)).is_err(), "time stands still");
+        }
+    }
+
     // Whether a key that has recovered still has its slot, nobody can tell.
     #[test]
     fn a_reset_key_is_as_one_that_never_came() {
