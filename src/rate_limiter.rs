@@ -86,6 +86,6 @@ impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
 
     #[inline]
     fn reset_at(&self, now: Timestamp) {
-        let Ok(()) = self.algorithm.reset(self.state.place(), Sole, now);
+        let Ok(()) = self.algorithm.reset(self.state.place(), Sole, now, now);
     }
 }

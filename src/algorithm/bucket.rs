@@ -197,7 +197,8 @@ impl Bucket {
 
     /// The word at `now` of a bucket that has been left alone since `begun`.
     pub(super) fn unseen(&self, begun: Timestamp, now: Timestamp) -> u64 {
-        let gained = u128::from((now - begun).as_nanos() as u64) * u128::from(self.quota.limit());
+        let passed = now.within_horizon().saturating_sub(begun.within_horizon());
+        let gained = u128::from(passed) * u128::from(self.quota.limit());
         let filled = gained >= u128::from(self.lacking) * self.quota.period().as_nanos();
         // A full bucket is made anew: the word of an old one would come round where tokens are counted modulo 2^64.
         if filled { Self { lacking: 0, ..*self }.fresh(now) } else { self.fresh(begun) }

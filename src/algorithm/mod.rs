@@ -59,8 +59,8 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
     /// Gives back up to `cost` units at `now`.
     fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone>;
 
-    /// Makes the state in `place` one that was never used, at `now`.
-    fn reset<O: Owner>(&self, place: Place<'_>, owner: O, now: Timestamp) -> Result<(), O::Gone>;
+    /// Makes the state in `place` one that was never used at `now`, in a limiter that has stood since `begun`.
+    fn reset<O: Owner>(&self, place: Place<'_>, owner: O, begun: Timestamp, now: Timestamp) -> Result<(), O::Gone>;
 
     /// The word in `place` if nothing of the state counts any more at `now`: then nobody can tell it from one that was
     /// never used.
@@ -155,8 +155,8 @@ impl<R: Rule> Algorithm for R {
         replace(place, owner, |word| self.give_back(word, cost, now))
     }
 
-    fn reset<O: Owner>(&self, place: Place<'_>, owner: O, now: Timestamp) -> Result<(), O::Gone> {
-        replace(place, owner, |_| self.fresh(now))
+    fn reset<O: Owner>(&self, place: Place<'_>, owner: O, begun: Timestamp, now: Timestamp) -> Result<(), O::Gone> {
+        replace(place, owner, |_| self.unseen(begun, now))
     }
 
     fn recovered_word(&self, place: Place<'_>, now: Timestamp) -> Option<u64> {

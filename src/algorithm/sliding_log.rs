@@ -103,7 +103,7 @@ impl Algorithm for SlidingLog {
         self.ring(place).refund(owner, cost, now.within_horizon())
     }
 
-    fn reset<O: Owner>(&self, place: Place<'_>, owner: O, _now: Timestamp) -> Result<(), O::Gone> {
+    fn reset<O: Owner>(&self, place: Place<'_>, owner: O, _begun: Timestamp, _now: Timestamp) -> Result<(), O::Gone> {
         self.ring(place).reset(owner)
     }
 

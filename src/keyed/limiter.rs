@@ -132,7 +132,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
     /// Whether no key is in use now. It looks at slots until it finds one that is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.table.is_empty(self.clock.now())
     }
 
     /// What has happened to newcomers so far.

@@ -5,7 +5,7 @@ use core::hash::{BuildHasher, Hash};
 /// The fingerprint of a key, with the tag of its quota, and where it may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Print {
-    /// The hash of the key, but for its lowest bits, which hold the tag.
+    /// The spread hash of the key, but for its lowest bits, which hold the tag.
     pub(crate) tagged: u64,
     /// The hash, spread.
     spread: u64,
@@ -24,13 +24,13 @@ impl Print {
     /// The print of `key`, with `tag` in its lowest `tag_bits` bits.
     #[inline(always)]
     pub(crate) fn new<Q: Hash + ?Sized>(hasher: &impl BuildHasher, key: &Q, tag: u64, tag_bits: u32) -> Self {
-        let hash = hasher.hash_one(key);
-        // Neither vacant nor busy, whatever the tag.
-        let hash = hash.clamp(1 << tag_bits, u64::MAX - (1 << tag_bits));
-        let tagged = hash >> tag_bits << tag_bits | tag;
         // A hasher may be as weak as the identity; one multiplication spreads its low bits over the high ones, from which
-        // places are taken. By the golden ratio, as in Knuth, "The Art of Computer Programming", volume 3, section 6.4.
-        Self { tagged, spread: hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) }
+        // places are taken, and the bits that tell keys apart beside a tag. By the golden ratio, as in Knuth, "The Art of
+        // Computer Programming", volume 3, section 6.4.
+        let spread = hasher.hash_one(key).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // Neither vacant nor busy, whatever the tag.
+        let fingerprint = spread.clamp(1 << tag_bits, u64::MAX - (1 << tag_bits));
+        Self { tagged: fingerprint >> tag_bits << tag_bits | tag, spread }
     }
 
     /// The `nth` number below `count` that this key draws, always the same.

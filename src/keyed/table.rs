@@ -218,12 +218,19 @@ impl<A: Plan> Table<A> {
 
     /// How many keys have a state that has not recovered by `now`.
     pub(crate) fn len(&self, now: Timestamp) -> usize {
-        let in_use = |&number: &usize| {
-            let slot = self.slot(number);
-            let found = slot.fingerprint.load(Ordering::Acquire);
-            found != VACANT && found != BUSY && self.algorithm_of(found).recovered_word(self.place(slot), now).is_none()
-        };
-        (0..self.sets * SLOTS).filter(in_use).count()
+        (0..self.sets * SLOTS).filter(|&number| self.in_use(number, now)).count()
+    }
+
+    /// Whether there is no such key.
+    pub(crate) fn is_empty(&self, now: Timestamp) -> bool {
+        !(0..self.sets * SLOTS).any(|number| self.in_use(number, now))
+    }
+
+    /// Whether the slot of this number is a key's that has not recovered by `now`.
+    fn in_use(&self, number: usize, now: Timestamp) -> bool {
+        let slot = self.slot(number);
+        let found = slot.fingerprint.load(Ordering::Acquire);
+        found != VACANT && found != BUSY && self.algorithm_of(found).recovered_word(self.place(slot), now).is_none()
     }
 
     /// The set in which the key most likely is, whose lines are asked for.
@@ -298,10 +305,10 @@ impl<A: Plan> Table<A> {
         let _ = self.with_slot(print, now, refund);
     }
 
-    /// Makes the key as new at `now`, unless it has no slot.
+    /// Makes the key one that was never seen at `now`, as it is if it has no slot.
     pub(crate) fn reset(&self, print: Print, now: Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
-        let reset = |slot| algorithm.reset(self.place(slot), self.found(slot, print), now);
+        let reset = |slot| algorithm.reset(self.place(slot), self.found(slot, print), self.begun, now);
         let _ = self.with_slot(print, now, reset);
     }
 

@@ -1,6 +1,7 @@
 //! Several quotas of one algorithm, and which of them a key has.
 
 use alloc::boxed::Box;
+use core::fmt::{self, Debug};
 
 use super::plan::{Plan, PlanFor};
 use crate::{Algorithm, algorithm::sealed::Sealed};
@@ -31,7 +32,7 @@ use crate::{Algorithm, algorithm::sealed::Sealed};
 /// assert_eq!(limiter.check("paid-bob").unwrap().remaining, 9);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tiers<A, R> {
     algorithms: Box<[A]>,
     resolver: R,
@@ -85,6 +86,13 @@ impl<A: Algorithm, R> Tiers<A, R> {
     #[must_use]
     pub fn resolver(&self) -> &R {
         &self.resolver
+    }
+}
+
+/// The algorithms; not the resolver, which may be a closure.
+impl<A: Debug, R> Debug for Tiers<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tiers").field("algorithms", &self.algorithms).finish_non_exhaustive()
     }
 }
 
