@@ -178,7 +178,8 @@ impl Drop for Held<'_> {
 impl<A: Plan> Table<A> {
     /// A table in which so many keys find a slot, all of which have not recovered.
     pub(crate) fn new(plan: A, keys: usize, begun: Timestamp) -> Self {
-        let sets = (keys as u128 * 2).div_ceil(KEYS_FOR_TWO_SETS as u128);
+        // One less, for what is lost to the beginning of a line.
+        let sets = (keys as u128 * 2 / KEYS_FOR_TWO_SETS as u128).saturating_sub(1);
         let sets = usize::try_from(sets).unwrap_or(usize::MAX).max(GROUP);
         let tags = plan.tags();
         let beside = (0..tags as u64).map(|tag| plan.algorithm(tag).beside()).max().unwrap_or(0);
