@@ -619,6 +619,25 @@ mod room_for_keys {
     }
 
     #[test]
+    fn each_further_tier_takes_a_third_of_a_byte_a_key_and_of_each_unit_of_a_log() {
+        let bytes = |tiers: usize| {
+            let tiers = Tiers::new(vec![bucket(Quota::per_day(1)); tiers], |_: &u64| 0).expect("not too many");
+            let limiter: Keyed<u64, _> = KeyedLimiter::with_clock(tiers, 10_000, ManualClock::new());
+            limiter.memory() as f64 / 10_000.0
+        };
+        assert!((0.3..0.4).contains(&((bytes(256) - bytes(1)) / 255.0)));
+        let bytes = |limits: &[u64]| {
+            let logs = limits.iter().map(|&limit| SlidingLog::new(Quota::per_day(limit)).unwrap());
+            let tiers = Tiers::new(logs, |_: &u64| 0).expect("not too many");
+            let limiter: Keyed<u64, _> = KeyedLimiter::with_clock(tiers, 10_000, ManualClock::new());
+            limiter.memory() as f64 / 10_000.0
+        };
+        assert!((12.0 * 100.0..12.1 * 100.0 + 24.4).contains(&bytes(&[100])));
+        let further = (bytes(&[100, 1, 1]) - bytes(&[100])) / 2.0;
+        assert!((0.3 * 100.0..0.4 * 100.0).contains(&further), "{further}");
+    }
+
+    #[test]
     fn memory_stays_what_it_was() {
         let limiter: Keyed<u64, _> = keyed(bucket(Quota::per_day(10)), 100);
         let before = limiter.memory();
