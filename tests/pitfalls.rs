@@ -10,8 +10,8 @@ use std::{
 };
 
 use tollgate::{
-    Algorithm, Clock, CoarseClock, FixedWindow, LeakyBucket, Limiter, ManualClock, MonotonicClock, Quota, QuotaError,
-    RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket,
+    Algorithm, Clock, CoarseClock, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, MonotonicClock,
+    Quota, QuotaError, RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -436,6 +436,91 @@ mod refusals {
             assert_eq!(limiter.peek(), before, "{name}");
             assert!(limiter.check_n(6).is_ok(), "{name}");
         }
+    }
+}
+
+mod keys_and_memory {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn keyed<K, A: Algorithm>(algorithm: Result<A, QuotaError>, keys: usize) -> KeyedLimiter<K, A, ManualClock> {
+        KeyedLimiter::with_clock(algorithm.expect("a quota that can be held"), keys, ManualClock::new())
+    }
+
+    // governor, tower_governor: a flood of new keys took all the memory there was.
+    #[test]
+    fn a_flood_of_keys_takes_no_more_memory() {
+        let limiter = keyed::<u64, _>(TokenBucket::new(Quota::per_day(5)), 1_000);
+        let memory = limiter.memory();
+        let admitted = (0..100_000).filter(|key| limiter.check(key).is_ok()).count();
+        assert_eq!(limiter.memory(), memory);
+        assert!((1_000..2_000).contains(&admitted), "{admitted} of 100,000 new keys were admitted");
+    }
+
+    // limitador's cache, throttlecrab, any cache that drops what was used least recently: a flood of new keys pushed out
+    // the counters of those that were limited, and so reset them.
+    #[test]
+    fn a_flood_of_keys_resets_none_that_came_before() {
+        fn flood<A: Algorithm>(algorithm: Result<A, QuotaError>) {
+            let limiter = keyed::<u64, _>(algorithm, 1_000);
+            assert!((0..100).all(|key| limiter.check_n(&key, 5).is_ok()));
+            for key in 100..20_000 {
+                let _ = limiter.check(&key);
+            }
+            assert!(limiter.stats().overflowed > 0);
+            assert!((0..100).all(|key| limiter.check(&key).is_err()), "{:?}", limiter.algorithm());
+        }
+        flood(FixedWindow::new(Quota::per_day(5)));
+        flood(SlidingWindow::new(Quota::per_day(5)));
+        flood(SlidingLog::new(Quota::per_day(5)));
+        flood(TokenBucket::new(Quota::per_day(5)));
+        flood(LeakyBucket::new(Quota::per_day(5)));
+    }
+
+    // The same: a key that is pushed out while it is limited comes back as new, as often as it likes.
+    #[test]
+    fn rotating_through_more_keys_than_there_is_room_for_gains_nothing() {
+        let limiter = keyed::<u64, _>(TokenBucket::new(Quota::per_day(5)), 100);
+        let mut admitted = vec![0; 1_000];
+        for _ in 0..20 {
+            for key in 0..1_000 {
+                admitted[key as usize] += u64::from(limiter.check(&key).is_ok());
+            }
+        }
+        assert_eq!(admitted.iter().max(), Some(&5));
+    }
+
+    // fastapi-limiter: the key was ignored, and all callers shared one bucket.
+    #[test]
+    fn each_caller_has_a_limit_of_its_own() {
+        let limiter = keyed::<String, _>(FixedWindow::new(Quota::per_day(1)), 1_000);
+        for caller in ["", "a", "b", "ab", "a b", "b a"] {
+            assert!(limiter.check(caller).is_ok(), "{caller:?}");
+            assert!(limiter.check(caller).is_err(), "{caller:?}");
+        }
+    }
+
+    // fastapi-limiter: keys were joined to a string, and those of different routes or methods were the same.
+    #[test]
+    fn parts_of_a_key_do_not_run_into_each_other() {
+        let limiter = keyed::<(&str, &str), _>(FixedWindow::new(Quota::per_day(1)), 1_000);
+        for key in [("GET", "/a"), ("POST", "/a"), ("GET", "/ab"), ("GET/", "a"), ("", "GET/a"), ("GET/a", "")] {
+            assert!(limiter.check(&key).is_ok(), "{key:?}");
+        }
+    }
+
+    // tower_governor, fastapi-limiter, slowapi: a new identity for each request. One that a header names is for the caller
+    // to look through; of an address, the part that its owner may choose at will does not count.
+    #[test]
+    fn one_who_owns_a_network_is_one_client() {
+        let limiter = keyed::<IpKey, _>(TokenBucket::new(Quota::per_day(5)), 1_000);
+        let network = 0x2001_0db8_0000_0001_u128 << 64;
+        let addresses = (0..1_000_u128).map(|host| IpAddr::V6((network | (host * 0x1_0000_0001)).into()));
+        let admitted = addresses.filter(|&address| limiter.check(&IpKey::from(address)).is_ok()).count();
+        assert_eq!(admitted, 5);
+        let mapped = ["192.0.2.1", "::ffff:192.0.2.1"].map(|address| IpKey::from(address.parse::<IpAddr>().unwrap()));
+        assert_eq!(mapped[0], mapped[1]);
     }
 }
 
