@@ -192,22 +192,19 @@ mod methods {
     #[test]
     fn stats_tell_what_became_of_newcomers() {
         let limiter: Keyed<u64, _> = keyed(bucket(Quota::per_second(10)), 1);
-        let mut key = 0..;
-        while limiter.stats().overflowed == 0 {
-            assert!(limiter.check(&key.next().unwrap()).is_ok());
-            assert!(key.start < 100, "there is no room for so many");
-        }
-        assert_eq!(limiter.stats().taken_over, 0, "none has recovered");
-        let overflowed = limiter.stats().overflowed;
-        // Each finds all others recovered, and before long no vacant slot.
-        for second in 1..=40 {
-            limiter.clock().set(secs(second));
-            assert!(limiter.check(&key.next().unwrap()).is_ok());
-        }
-        let stats = limiter.stats();
-        assert!(stats.taken_over >= 8, "the slots are others': {stats:?}");
-        assert_eq!(stats.overflowed, overflowed, "there is room again");
-        assert_eq!(limiter.len(), 1);
+        let passed = (0..1_000).filter(|key| limiter.check(key).is_ok()).count();
+        let full = limiter.stats();
+        assert_eq!(
+            (full.taken_over, full.overflowed),
+            (0, 10),
+            "none has recovered, and newcomers share a limit of 10"
+        );
+        assert_eq!((passed, limiter.len()), (32 + 10, 32), "all slots are taken");
+        limiter.clock().set(secs(1));
+        assert!((1_000..1_010).all(|key| limiter.check(&key).is_ok()));
+        let later = limiter.stats();
+        assert_eq!((later.taken_over, later.overflowed), (10, 10), "there is room again, in what were others' slots");
+        assert_eq!(limiter.len(), 10);
     }
 
     #[test]
@@ -752,6 +749,34 @@ mod newcomers {
             limiter.reset_at(&key, now);
             assert_eq!(limiter.peek_n_at(&key, 10, now).unwrap().remaining, 0, "key {key}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_and_forth_grants_no_key_its_limit_again_and_again() {
+        back_and_forth(|quota| FixedWindow::new(quota).unwrap());
+        back_and_forth(|quota| SlidingWindow::new(quota).unwrap());
+        back_and_forth(|quota| SlidingLog::new(quota).unwrap());
+        back_and_forth(|quota| TokenBucket::new(quota).unwrap());
+        back_and_forth(|quota| LeakyBucket::new(quota).unwrap());
+    }
+
+    fn back_and_forth<A: Algorithm>(build: impl Fn(Quota) -> A) {
+        // The others have a tier of their own, in which they share enough.
+        let algorithms = [10, 10_000].map(|limit| build(Quota::per_second(limit)));
+        let tiers = Tiers::new(algorithms, |key: &u64| usize::from(*key > 0)).expect("two tiers");
+        let limiter: Keyed<u64, _> = KeyedLimiter::with_clock(tiers, 1, ManualClock::new());
+        let (early, late) = (secs(10), secs(13));
+        let mut admitted = 0;
+        for round in 0..20 {
+            admitted += u64::from(limiter.check_n_at(&0, 10, early).is_ok());
+            // By the later time the key has recovered, and others are given all slots, and leave them.
+            let others = round * 200 + 1..round * 200 + 200;
+            others.clone().for_each(|key| assert!(limiter.check_at(&key, late).is_ok()));
+            others.for_each(|key| limiter.reset_at(&key, late));
+        }
+        assert!(limiter.stats().taken_over > 100);
+        assert_eq!(admitted, 2, "once at the earlier time, and once by the later");
+        assert!(limiter.check_at(&0, late).is_err(), "the second is counted there");
     }
 
     #[test]

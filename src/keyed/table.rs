@@ -387,11 +387,12 @@ impl<A: Plan> Table<A> {
         slot.fingerprint.store(BUSY, Ordering::Release);
         let shared = (self.shared(print), self.begun);
         let begun = self.algorithm_of(print.tagged).begin(self.place(slot), word, shared, cost, now);
-        slot.fingerprint.store(if begun.is_ok() { print.tagged } else { found }, Ordering::Release);
         if begun.is_ok() && found != VACANT {
+            // Before the old key can be missed.
             self.latch(set / GROUP).raise(now);
             self.counters.taken_over(set / GROUP);
         }
+        slot.fingerprint.store(if begun.is_ok() { print.tagged } else { found }, Ordering::Release);
         begun.is_ok()
     }
 
