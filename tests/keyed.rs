@@ -508,6 +508,27 @@ mod tiers {
         up_and_down(|quota| LeakyBucket::new(quota).unwrap());
     }
 
+    /// Two keys of one owner in two tiers, say, that are limited as one.
+    fn to_and_fro<A: Algorithm>(build: impl Fn(Quota) -> A) {
+        let tier = AtomicUsize::new(0);
+        let limiter = by_switch([100, 10].map(|limit| build(Quota::per_minute(limit))), &tier, 100);
+        limiter.clock().set(secs(600));
+        assert!(limiter.check_n(&1, 100).is_ok());
+        tier.store(1, Ordering::Relaxed);
+        assert!(limiter.check(&1).is_err());
+        tier.store(0, Ordering::Relaxed);
+        assert!(limiter.check(&1).is_err(), "what did not fit in the smaller quota was forgotten");
+    }
+
+    #[test]
+    fn nothing_is_shed_by_moving_to_and_fro() {
+        to_and_fro(|quota| FixedWindow::new(quota).unwrap());
+        to_and_fro(|quota| SlidingWindow::new(quota).unwrap());
+        to_and_fro(|quota| SlidingLog::new(quota).unwrap());
+        to_and_fro(|quota| TokenBucket::new(quota).unwrap());
+        to_and_fro(|quota| LeakyBucket::new(quota).unwrap());
+    }
+
     /// From ten a second to a hundred a minute: another period, and for buckets another fraction of a token.
     fn to_another_period<A: Algorithm>(build: impl Fn(Quota) -> A) {
         let tier = AtomicUsize::new(0);

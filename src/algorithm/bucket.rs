@@ -204,7 +204,8 @@ impl Bucket {
         if filled { Self { lacking: 0, ..*self }.fresh(now) } else { self.fresh(begun) }
     }
 
-    /// The word with as many tokens in use as `word` has in the bucket `from`, up to the burst, and rounded up.
+    /// The word with as many tokens in use as `word` has in the bucket `from`, rounded up; more than the burst, if need be, up
+    /// to what a word can hold.
     pub(super) fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
         let generated = self.rate.units_at(now.within_horizon());
         let used = u128::from(from.used(word, from.rate.units_at(now.within_horizon())));
@@ -212,7 +213,12 @@ impl Bucket {
             Some(finer) => used.checked_shl(finer).unwrap_or(u128::MAX),
             None => used.div_ceil(1 << (from.token_bits - self.token_bits)),
         };
-        generated.wrapping_add(used.min(self.capacity.into()) as u64)
+        let most = match self.reach {
+            // The word of a full bucket at the horizon is the largest that there is.
+            None => self.rate.units_at(Timestamp::HORIZON.as_nanos()) - generated + self.capacity,
+            Some(reach) => reach,
+        };
+        generated.wrapping_add(used.min(most.into()) as u64)
     }
 
     /// The units in use: how far `spent` is ahead of `generated`.

@@ -121,7 +121,7 @@ impl Rule for FixedWindow {
     fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
         let (position, count) = from.read(word, now);
         let number = self.windows.carried(&from.windows, position.number, now);
-        self.word(number, count.min(self.quota.limit()))
+        self.word(number, self.windows.most(count))
     }
 }
 

@@ -84,8 +84,8 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
         now: Timestamp,
     ) -> Result<(), Moved>;
 
-    /// Makes a state that was kept under the quota of `from` one under this quota. What is in use stays in use, up to
-    /// all that this quota has.
+    /// Makes a state that was kept under the quota of `from` one under this quota. What is in use stays in use, even where
+    /// that is more than this quota has.
     fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone>;
 }
 
@@ -120,8 +120,8 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
         self.fresh(begun)
     }
 
-    /// The word under this rule that has as much in use at `now` as `word` has under the rule `from`, up to all that
-    /// this rule allows.
+    /// The word under this rule that has as much in use at `now` as `word` has under the rule `from`, up to what a word can
+    /// hold.
     fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64;
 }
 

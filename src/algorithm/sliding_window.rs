@@ -185,8 +185,7 @@ impl Rule for SlidingWindow {
         } else {
             (0, from.used(&view))
         };
-        let limit = self.quota.limit();
-        self.word(number, previous.min(limit), current.min(limit))
+        self.word(number, self.windows.most(previous), self.windows.most(current))
     }
 }
 

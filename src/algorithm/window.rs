@@ -63,6 +63,12 @@ impl Windows {
         if self.length == from.length { number } else { self.number.units_at(now.within_horizon()) }
     }
 
+    /// As much of `count` as a word can hold.
+    pub(super) const fn most(&self, count: u64) -> u64 {
+        let most = self.count(u64::MAX);
+        if count < most { count } else { most }
+    }
+
     /// The lowest `count_bits` bits of `word`.
     #[inline]
     pub(super) const fn count(&self, word: u64) -> u64 {

@@ -10,9 +10,10 @@ use crate::{Algorithm, algorithm::sealed::Sealed};
 ///
 /// In place of the algorithm of a [`KeyedLimiter`](crate::KeyedLimiter): `resolver` says for each key which tier it has,
 /// as a number from 0. It is asked on every check, so that a key can be moved to another tier at any time. What the key
-/// has consumed by then stays consumed: as many units as were in use are in use under the new quota, up to all that it
-/// has. (The windows keep their counts where the period stays the same; where it does not, what is in use counts as taken
-/// in the current window.)
+/// has consumed by then stays consumed: as many units as were in use are in use under the new quota, even where that is more
+/// than it has. So nobody sheds anything by moving to and fro; a bucket that moves to a much smaller quota may have to wait
+/// for long, and [`reset`](crate::KeyedLimiter::reset) ends that. (The windows keep their counts where the period stays the
+/// same; where it does not, what is in use counts as taken in the current window.)
 ///
 /// But for what it took from the state that newcomers share where there is no room: each tier has one of its own.
 ///
