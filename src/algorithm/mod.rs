@@ -171,7 +171,8 @@ impl<R: Rule> Algorithm for R {
     fn check_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, now: Timestamp) -> Decision {
         let (allowed, next) = self.step(word_of_unseen(self, shared, begun, now), cost, now)?;
         if cost > 0 {
-            shared.word.store(next, Ordering::Release);
+            // 0 says that none ever had to; where tokens are counted modulo 2^64 it might also be said by chance.
+            shared.word.store(next.max(1), Ordering::Release);
         }
         Ok(allowed)
     }

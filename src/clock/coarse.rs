@@ -8,7 +8,7 @@ use crate::{Clock, Timestamp, sync::plain::AtomicU64};
 /// A clock that shows the last time it was told; a reading is one atomic load.
 ///
 /// It is refreshed by its owner, once per batch or per turn of an event loop, or by a thread that the owner starts
-/// with [`start_ticker`](Self::start_ticker). It never steps back. A limiter by this clock stays within its bound by
+/// with `start_ticker`. It never steps back. A limiter by this clock stays within its bound by
 /// the clock's own time: within a real time `d` it admits what its bound allows for `d` and one refresh interval.
 ///
 /// Clones share the time.

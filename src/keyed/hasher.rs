@@ -17,7 +17,7 @@ use foldhash::{
 /// **What it does not.** foldhash is not a cryptographic function. An attacker who could see hashes, or measure very many
 /// collisions, might work out the seeds. What that is worth: keys that share the state of another are refused together
 /// with it, and keys that crowd a place are refused early; none is ever admitted more than its quota. Where that matters,
-/// give [`std::hash::RandomState`] (SipHash-1-3) to
+/// give `std::hash::RandomState` (SipHash-1-3) to
 /// [`with_clock_and_hasher`](crate::KeyedLimiter::with_clock_and_hasher), which takes some 6 ns longer for an integer.
 ///
 /// ```
