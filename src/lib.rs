@@ -10,8 +10,11 @@
 //! - A [`RateLimiter`] puts the three together, with an atomic state. Requests go through the [`Limiter`] trait.
 //! - A [`KeyedLimiter`] is one limiter for each of millions of keys, in fixed memory; [`Tiers`] give keys different
 //!   quotas, [`IpKey`] makes a key of an address.
-//! - A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and revokes API keys, and goes from
-//!   a key to its quota.
+#![cfg_attr(
+    feature = "keys",
+    doc = "- A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and"
+)]
+#![cfg_attr(feature = "keys", doc = "  revokes API keys, and goes from a key to its quota.")]
 //! - The answer is a [`Decision`]: [`Allowed`] or [`Denied`], each with what to tell the caller.
 #![cfg_attr(not(feature = "std"), no_std)]
 // But for `memory.rs`, which is exempt.
