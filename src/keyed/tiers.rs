@@ -1,7 +1,10 @@
 //! Several quotas of one algorithm, and which of them a key has.
 
 use alloc::boxed::Box;
-use core::fmt::{self, Debug};
+use core::{
+    fmt::{self, Debug},
+    time::Duration,
+};
 
 use super::plan::{Plan, PlanFor};
 use crate::{Algorithm, algorithm::sealed::Sealed};
@@ -11,9 +14,10 @@ use crate::{Algorithm, algorithm::sealed::Sealed};
 /// In place of the algorithm of a [`KeyedLimiter`](crate::KeyedLimiter): `resolver` says for each key which tier it has,
 /// as a number from 0. It is asked on every check, so that a key can be moved to another tier at any time. What the key
 /// has consumed by then stays consumed: as many units as were in use are in use under the new quota, even where that is more
-/// than it has. So nobody sheds anything by moving to and fro; a bucket that moves to a much smaller quota may have to wait
+/// than it has. So nobody sheds anything by moving to and fro between tiers of one period; a bucket that moves to a much smaller quota may have to wait
 /// for long, and [`reset`](crate::KeyedLimiter::reset) ends that. (The windows keep their counts where the period stays the
-/// same; where it does not, what is in use counts as taken in the current window.)
+/// same; where it does not, what is in use counts as taken in the current window, and is forgotten with it: do not let keys
+/// go to and fro between windows of different periods.)
 ///
 /// But for what it took from the state that newcomers share where there is no room: each tier has one of its own.
 ///
@@ -60,11 +64,27 @@ impl<Q: ?Sized, F: Fn(&Q) -> usize> Resolver<Q> for F {
     }
 }
 
-/// There are no tiers, or more than 256.
+/// Tiers that cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("tiers: {count} of them; give at least 1 and at most 256")]
-pub struct TiersError {
-    count: usize,
+#[non_exhaustive]
+pub enum TiersError {
+    /// There are none, or more than 256.
+    #[error("tiers: {count} of them; give at least 1 and at most 256")]
+    Count {
+        /// How many there are.
+        count: usize,
+    },
+
+    /// Two of them have different periods, where keys of several tiers are limited as one.
+    #[error(
+        "tiers: one has a period of {first:?} and another of {other:?}; keys in both, limited as one, would forget with the shorter what counts in the longer, so give all the same, and a bucket a burst"
+    )]
+    Periods {
+        /// The period of the first tier.
+        first: Duration,
+        /// One that differs.
+        other: Duration,
+    },
 }
 
 impl<A: Algorithm, R> Tiers<A, R> {
@@ -79,7 +99,7 @@ impl<A: Algorithm, R> Tiers<A, R> {
         let algorithms: Box<[A]> = algorithms.into_iter().collect();
         match algorithms.len() {
             count if (1..=1 << Self::TAG_BITS).contains(&count) => Ok(Self { algorithms, resolver }),
-            count => Err(TiersError { count }),
+            count => Err(TiersError::Count { count }),
         }
     }
 

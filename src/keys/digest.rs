@@ -177,7 +177,8 @@ impl Digester {
         Ok(self)
     }
 
-    /// Also accepts digests without a pepper, of keys that were issued before there was one.
+    /// Also accepts digests without a pepper, of keys that were issued before there was one; whoever can write to the
+    /// database can then plant a key.
     #[must_use]
     pub fn with_plain(self) -> Self {
         Self { plain: true, ..self }
@@ -186,7 +187,9 @@ impl Digester {
     /// Also accepts tokens of any other form, and digests that are the plain SHA-256 of the whole token: keys that another
     /// issuer made, see [`NewKey::import`](super::NewKey::import).
     ///
-    /// Input that is no token of ours is then hashed and looked up, where otherwise it would be refused at once.
+    /// Input that is no token of ours is then hashed and looked up, where otherwise it would be refused at once. And while
+    /// it is on, a pepper does not keep out whoever can write to the database: a digest without one can be planted, as
+    /// with [`with_plain`](Self::with_plain). Turn it off when the imported keys have been used once.
     #[must_use]
     pub fn with_foreign(self) -> Self {
         Self { foreign: true, ..self }

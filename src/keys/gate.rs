@@ -135,12 +135,16 @@ impl<S: KeyStore, A> Gate<S, A> {
         Ok(Grant { record, limits, credits, upgrade })
     }
 
-    /// Gives back what a request has taken, as its handler has failed, say; all of its cost, or a part of it.
+    /// Gives back what a request has taken, as its handler has failed, say; all of its cost, or a part of it. Once: what
+    /// is given back twice was taken by nobody.
     pub fn refund(&self, grant: &Grant<S::Meta>, cost: u64, now: UnixTime) {
         for limit in &self.limits {
             limit.refund(&grant.record, cost);
         }
-        if let Some(credits) = self.credits.get(&grant.record.family) {
+        // Only to who has paid with credits.
+        if grant.credits.is_some()
+            && let Some(credits) = self.credits.get(&grant.record.family)
+        {
             credits.add(cost, now);
         }
     }

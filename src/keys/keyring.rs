@@ -170,8 +170,8 @@ impl<S: KeyStore> Keyring<S> {
     /// Rotates a key: issues one that takes its place, and lets it retire after `grace`; see [`Record::rotate`].
     ///
     /// The new record is inserted first, and only then the old one swapped for one that retires, which decides between
-    /// rotations that race: one of them wins. A failure in between leaves the old key as it was and a record whose
-    /// secret nobody was told.
+    /// rotations that race: one of them wins. A failure in between leaves a record whose secret nobody was told, and the
+    /// old key as it was; or retired, if the store has made the swap and could not say so: then issue another.
     ///
     /// # Errors
     ///

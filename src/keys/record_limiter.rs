@@ -16,8 +16,9 @@ use crate::{
 /// A limit for each family of keys, or for each owner, as large as [`Quotas`] say: a [`KeyedLimiter`] of [`Tiers`].
 ///
 /// It hangs on the family and not on the key, so that rotating a key doubles nothing; or on the owner, so that having
-/// more keys does not. When a key's tier changes, or its quota, what has been consumed stays consumed, up to all that it
-/// has under the new one.
+/// more keys does not. When a key's tier changes, or its quota, what has been consumed stays consumed, even where that is more
+/// than it has under the new one. All tiers have one period, so that an owner with keys in several of them cannot use the
+/// one to forget what was consumed in the other; a bucket says with its burst how much of it may come at once.
 ///
 /// The quotas are numbers of tiers, from 0, as [`Tiers`] count them.
 ///
@@ -64,7 +65,7 @@ impl<A: Algorithm> RecordLimiter<A> {
     ///
     /// # Errors
     ///
-    /// [`TiersError`] if there are no tiers, or more than 256.
+    /// [`TiersError`] if there are no tiers, or more than 256, or if their periods differ.
     ///
     /// # Panics
     ///
@@ -81,7 +82,7 @@ impl<A: Algorithm> RecordLimiter<A> {
     ///
     /// # Errors
     ///
-    /// [`TiersError`] if there are no tiers, or more than 256.
+    /// [`TiersError`] if there are no tiers, or more than 256, or if their periods differ.
     ///
     /// # Panics
     ///
@@ -101,7 +102,7 @@ impl<A: Algorithm, C: Clock> RecordLimiter<A, C> {
     ///
     /// # Errors
     ///
-    /// [`TiersError`] if there are no tiers, or more than 256.
+    /// [`TiersError`] if there are no tiers, or more than 256, or if their periods differ.
     ///
     /// # Panics
     ///
@@ -123,7 +124,7 @@ impl<A: Algorithm, C: Clock> RecordLimiter<A, C> {
     ///
     /// # Errors
     ///
-    /// [`TiersError`] if there are no tiers, or more than 256.
+    /// [`TiersError`] if there are no tiers, or more than 256, or if their periods differ.
     ///
     /// # Panics
     ///
@@ -136,7 +137,14 @@ impl<A: Algorithm, C: Clock> RecordLimiter<A, C> {
         clock: C,
         secret: SecretState,
     ) -> Result<Self, TiersError> {
-        let limiter = KeyedLimiter::with_clock_and_hasher(Tiers::new(tiers, ByTier)?, keys, clock, secret);
+        let tiers = Tiers::new(tiers, ByTier)?;
+        // One owner may have keys of several tiers. A use of the one must not make what the other has used run out sooner.
+        let periods = tiers.algorithms().iter().map(|tier| tier.quota().period());
+        let first = tiers.algorithms()[0].quota().period();
+        if let Some(other) = periods.into_iter().find(|&period| period != first) {
+            return Err(TiersError::Periods { first, other });
+        }
+        let limiter = KeyedLimiter::with_clock_and_hasher(tiers, keys, clock, secret);
         Ok(Self { on, quotas: Lock::new(Arc::new(quotas)), limiter })
     }
 

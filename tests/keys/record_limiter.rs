@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tollgate::{
-    ManualClock, Quota, TokenBucket,
+    FixedWindow, ManualClock, Quota, TokenBucket,
+    keyed::TiersError,
     keys::{Digester, HangOn, LimitBy, Quotas, Record, RecordLimiter},
 };
 
@@ -111,4 +112,14 @@ fn there_has_to_be_a_tier() {
     let bucket = TokenBucket::new(Quota::per_minute(1)).unwrap();
     let limiter = RecordLimiter::per_owner([bucket], Quotas::new(0), 10).unwrap();
     assert!(limiter.check_n(&record(1, ""), 1).is_ok());
+}
+
+/// The mistake: two keys of one owner in tiers of different periods, where a look by the shorter ends the longer's window.
+#[test]
+fn tiers_of_different_periods_are_refused() {
+    let tiers = [Quota::per_hour(1_000), Quota::per_second(5)].map(|quota| FixedWindow::new(quota).unwrap());
+    let refused = RecordLimiter::with_clock(HangOn::Owner, tiers, Quotas::new(0), 10, ManualClock::new());
+    assert!(matches!(refused, Err(TiersError::Periods { .. })));
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("3600s") && text.contains("1s"), "{text}");
 }
