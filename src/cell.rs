@@ -89,10 +89,10 @@ pub(crate) trait Update {
 /// succeeded, so threads make progress as a whole; the loser spins a little first, and longer each time, which keeps
 /// the cache line with the winner for a few more of its own updates.
 ///
-/// # Why `Relaxed` is enough
+/// # Orderings
 ///
 /// A single limiter's word publishes nothing but itself: whoever reads it goes on to read no other memory on the strength
-/// of what it says. All that is needed is that the swaps of one word happen one after the other, each on the value that
+/// of what it says, so `Relaxed` would do. All that is needed is that the swaps of one word happen one after the other, each on the value that
 /// the one before left, and that is the modification order of a single atomic, which every ordering keeps. Had two
 /// facts been in two words, this would not hold.
 ///

@@ -8,15 +8,14 @@
 // Not all of it is of use here.
 #[allow(dead_code, unused_imports)]
 mod oracle;
+#[macro_use]
+mod runner;
 
 use std::{cell::Cell, time::Duration};
 
 use oracle::{Answer, FixedOracle, LogOracle, Oracle, QuantisedBucket, SlidingOracle, within_horizon, wraps};
-use proptest::{
-    collection::vec,
-    prelude::*,
-    test_runner::{TestCaseResult, TestError, TestRunner},
-};
+use proptest::{collection::vec, prelude::*};
+use runner::hold;
 use tollgate::{
     Algorithm, FixedWindow, KeyedLimiter, LeakyBucket, ManualClock, Quota, SecretState, SlidingLog, SlidingWindow,
     Timestamp, TokenBucket,
@@ -364,19 +363,6 @@ impl<A: Subject> Oracles<A> {
     }
 }
 
-/// Tries `property` on so many random values, and on smaller and smaller ones once it fails.
-///
-/// `PROPTEST_CASES` scales the number: it is 256 if not given.
-fn hold<V: std::fmt::Debug>(cases: u32, strategy: impl Strategy<Value = V>, property: impl Fn(V) -> TestCaseResult) {
-    let config = ProptestConfig { failure_persistence: None, max_shrink_iters: 10_000, ..ProptestConfig::default() };
-    let config = ProptestConfig { cases: cases * config.cases / 256, ..config };
-    match TestRunner::new(config).run(&strategy, property) {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, value)) => panic!("{reason}\n{value:#?}"),
-        Err(TestError::Abort(reason)) => panic!("{reason}"),
-    }
-}
-
 /// What has happened in all cases of a property: it must have been tried on what it is about.
 #[derive(Debug, Default)]
 struct Seen {
@@ -391,42 +377,10 @@ impl Seen {
         self.taken_over.set(self.taken_over.get() + stats.taken_over);
         self.overflowed.set(self.overflowed.get() + stats.overflowed);
     }
-}
 
-impl Seen {
     fn assert_enough(&self) {
         assert!(self.taken_over.get() > 20 && self.overflowed.get() > 0, "{self:?}");
     }
-}
-
-/// A module with one test of a property for each algorithm.
-macro_rules! for_all_algorithms {
-    ($name:ident, $property:ident) => {
-        mod $name {
-            use super::*;
-
-            #[test]
-            fn fixed_window() {
-                $property::<FixedWindow>();
-            }
-            #[test]
-            fn sliding_window() {
-                $property::<SlidingWindow>();
-            }
-            #[test]
-            fn sliding_log() {
-                $property::<SlidingLog>();
-            }
-            #[test]
-            fn token_bucket() {
-                $property::<TokenBucket>();
-            }
-            #[test]
-            fn leaky_bucket() {
-                $property::<LeakyBucket>();
-            }
-        }
-    };
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@
 #![cfg(not(loom))]
 
 mod oracle;
+#[macro_use]
+mod runner;
 
 use std::time::Duration;
 
@@ -21,11 +23,8 @@ use oracle::{
     Answer, FixedOracle, LogOracle, Oracle, PlainBucket, QuantisedBucket, SlidingOracle, duration, within_horizon,
     wraps,
 };
-use proptest::{
-    collection::vec,
-    prelude::*,
-    test_runner::{TestCaseResult, TestError, TestRunner},
-};
+use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
+use runner::hold;
 use tollgate::{
     Algorithm, FixedWindow, LeakyBucket, Limiter, ManualClock, Quota, QuotaError, RateLimiter, SlidingLog,
     SlidingWindow, Timestamp, TokenBucket,
@@ -494,49 +493,6 @@ fn act_by_oracle(oracle: &mut impl Oracle, what: What, cost: u64, now: Timestamp
 /// What a limiter would answer to this cost at this time.
 fn peek(limiter: &impl Limiter, cost: u64, now: u64) -> Answer {
     limiter.peek_n_at(cost, Timestamp::from_nanos(now)).into()
-}
-
-/// Tries `property` on so many random values, and on smaller and smaller ones once it fails.
-///
-/// `PROPTEST_CASES` scales the number: it is 256 if not given.
-fn hold<V: std::fmt::Debug>(cases: u32, strategy: impl Strategy<Value = V>, property: impl Fn(V) -> TestCaseResult) {
-    let config = ProptestConfig { failure_persistence: None, max_shrink_iters: 10_000, ..ProptestConfig::default() };
-    let config = ProptestConfig { cases: cases * config.cases / 256, ..config };
-    match TestRunner::new(config).run(&strategy, property) {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, value)) => panic!("{reason}\n{value:#?}"),
-        Err(TestError::Abort(reason)) => panic!("{reason}"),
-    }
-}
-
-/// A module with one test of a property for each algorithm.
-macro_rules! for_all_algorithms {
-    ($name:ident, $property:ident) => {
-        mod $name {
-            use super::*;
-
-            #[test]
-            fn fixed_window() {
-                $property::<FixedWindow>();
-            }
-            #[test]
-            fn sliding_window() {
-                $property::<SlidingWindow>();
-            }
-            #[test]
-            fn sliding_log() {
-                $property::<SlidingLog>();
-            }
-            #[test]
-            fn token_bucket() {
-                $property::<TokenBucket>();
-            }
-            #[test]
-            fn leaky_bucket() {
-                $property::<LeakyBucket>();
-            }
-        }
-    };
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

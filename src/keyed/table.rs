@@ -362,19 +362,16 @@ impl<A: Plan> Table<A> {
         let sets = self.candidates(print).map(|set| {
             let slots: [Slot<'_>; SLOTS] =
                 core::array::from_fn(|nth| self.set(set).slot(lines(print)[nth / LINE] * LINE + nth % LINE));
-            (set, slots.map(|slot| free(slot).then_some(slot)))
+            slots.map(|slot| free(slot).then_some(slot))
         });
         // The first of its sets that has two to spare; if none has, the first that has one.
-        let spare = |least: usize| {
-            sets.iter()
-                .filter(move |(_, slots)| slots.iter().flatten().count() >= least)
-                .flat_map(|&(set, slots)| slots.into_iter().flatten().map(move |slot| (set, slot)))
-        };
-        spare(2).chain(spare(1)).any(|(set, slot)| self.give(slot, set, print, cost, now))
+        let spare =
+            |least: usize| sets.iter().filter(move |slots| slots.iter().flatten().count() >= least).flatten().flatten();
+        spare(2).chain(spare(1)).any(|&slot| self.give(slot, print, cost, now))
     }
 
-    /// Gives a free slot of `set` to the key, unless it turns out not to have recovered.
-    fn give(&self, slot: Slot<'_>, set: usize, print: Print, cost: u64, now: Timestamp) -> bool {
+    /// Gives a free slot to the key, unless it turns out not to have recovered.
+    fn give(&self, slot: Slot<'_>, print: Print, cost: u64, now: Timestamp) -> bool {
         let found = slot.fingerprint.load(Ordering::Relaxed);
         let word = match found {
             VACANT => slot.word.load(Ordering::Relaxed),
@@ -389,8 +386,9 @@ impl<A: Plan> Table<A> {
         let begun = self.algorithm_of(print.tagged).begin(self.place(slot), word, shared, cost, now);
         if begun.is_ok() && found != VACANT {
             // Before the old key can be missed.
-            self.latch(set / GROUP).raise(now);
-            self.counters.taken_over(set / GROUP);
+            let group = slot.number / SLOTS / GROUP;
+            self.latch(group).raise(now);
+            self.counters.taken_over(group);
         }
         slot.fingerprint.store(if begun.is_ok() { print.tagged } else { found }, Ordering::Release);
         begun.is_ok()

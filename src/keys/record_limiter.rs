@@ -139,9 +139,9 @@ impl<A: Algorithm, C: Clock> RecordLimiter<A, C> {
     ) -> Result<Self, TiersError> {
         let tiers = Tiers::new(tiers, ByTier)?;
         // One owner may have keys of several tiers. A use of the one must not make what the other has used run out sooner.
-        let periods = tiers.algorithms().iter().map(|tier| tier.quota().period());
+        let mut periods = tiers.algorithms().iter().map(|tier| tier.quota().period());
         let first = tiers.algorithms()[0].quota().period();
-        if let Some(other) = periods.into_iter().find(|&period| period != first) {
+        if let Some(other) = periods.find(|&period| period != first) {
             return Err(TiersError::Periods { first, other });
         }
         let limiter = KeyedLimiter::with_clock_and_hasher(tiers, keys, clock, secret);
