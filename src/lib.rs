@@ -10,6 +10,7 @@
 //! - A [`RateLimiter`] puts the three together, with an atomic state. Requests go through the [`Limiter`] trait.
 //! - A [`KeyedLimiter`] is one limiter for each of millions of keys, in fixed memory; [`Tiers`] give keys different
 //!   quotas, [`IpKey`] makes a key of an address.
+//! - [`Priority`] says who yields first.
 //! - A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and revokes API keys, and goes from
 //!   a key to its quota.
 //! - The answer is a [`Decision`]: [`Allowed`] or [`Denied`], each with what to tell the caller.
@@ -24,11 +25,13 @@ mod cell;
 mod clock;
 mod decision;
 mod error;
+mod headroom;
 pub mod keyed;
 #[cfg(feature = "keys")]
 pub mod keys;
 mod limiter;
 mod memory;
+mod priority;
 mod quota;
 mod rate_limiter;
 mod ratio;
@@ -43,8 +46,10 @@ pub use {
     clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
     decision::{Allowed, Decision, Denied},
     error::QuotaError,
+    headroom::{Headroom, Leaving},
     keyed::{IpKey, KeyedLimiter, SecretState, Tiers},
     limiter::Limiter,
+    priority::Priority,
     quota::Quota,
     rate_limiter::RateLimiter,
     timestamp::Timestamp,

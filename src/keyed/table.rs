@@ -58,7 +58,8 @@ use super::{
     print::{BUSY, Print, VACANT},
 };
 use crate::{
-    Algorithm, Allowed, Decision, Denied, Timestamp,
+    Algorithm, Allowed, Decision, Denied, Headroom, Timestamp,
+    algorithm::Answer,
     cell::{BackOff, Moved, Owner, Place, Sole},
     memory::{prefetch, zeroed},
     sync::{AtomicU64, Ordering},
@@ -108,6 +109,24 @@ struct Slot<'a> {
     /// Of all slots in the table.
     number: usize,
 }
+
+/// What the algorithm has to know to undo what it took.
+type TakenBy<A> = <<A as Plan>::Algorithm as Algorithm>::Taken;
+
+/// What was taken of a key, and in which slot.
+#[derive(Debug)]
+pub(crate) struct Taken<A: Plan> {
+    slot: usize,
+    taken: TakenBy<A>,
+}
+
+impl<A: Plan> Clone for Taken<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A: Plan> Copy for Taken<A> {}
 
 /// A slot as the state of the key that was found in it.
 #[derive(Clone, Copy, Debug)]
@@ -236,48 +255,77 @@ impl<A: Plan> Table<A> {
         }
     }
 
-    /// Decides on `cost` units of the key at `now`, and takes them if they pass.
+    /// Decides on `cost` units of the key at `now`, of which `leave` must be left, and takes them if they pass.
     #[inline(always)]
-    pub(crate) fn check(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
+    pub(crate) fn check(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
         if let Some(slot) = self.find_in(print, print.draw(0, self.sets))
-            && let Ok(decision) = self.check_slot(slot, print, cost, now)
+            && let Ok(decision) =
+                self.algorithm_of(print.tagged).check(self.place(slot), self.found(slot, print), cost, leave, now)
         {
             return decision;
         }
-        self.check_further(print, cost, now)
+        self.check_further(print, cost, leave, now)
     }
 
     #[inline(always)]
-    fn check_slot(&self, slot: Slot<'_>, print: Print, cost: u64, now: Timestamp) -> Result<Decision, Moved> {
-        self.algorithm_of(print.tagged).check(self.place(slot), self.found(slot, print), cost, now)
+    fn take_slot(
+        &self,
+        slot: Slot<'_>,
+        print: Print,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Answer<TakenBy<A>>, Moved> {
+        self.algorithm_of(print.tagged).take(self.place(slot), self.found(slot, print), cost, leave, now)
     }
 
     /// As [`check`](Self::check), where the key was not found in its first set, or was no longer there.
     #[inline(never)]
-    fn check_further(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
+    fn check_further(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+        self.take(print, cost, leave, now).map(|(allowed, _)| allowed)
+    }
+
+    /// As [`check`](Self::check), with what [`undo`](Self::undo) has to know: nothing if it was taken from the shared state.
+    pub(crate) fn take(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Answer<Option<Taken<A>>> {
         loop {
             if let Some(slot) = self.find(print)
-                && let Ok(decision) = self.check_slot(slot, print, cost, now)
+                && let Ok(answer) = self.take_slot(slot, print, cost, leave, now)
             {
-                return decision;
+                return answer.map(|(allowed, taken)| (allowed, Some(Taken { slot: slot.number, taken })));
             }
-            if let Some(decision) = self.check_newcomer(print, cost, now) {
-                return decision;
+            if let Some(answer) = self.take_newcomer(print, cost, leave, now) {
+                return answer;
             }
+        }
+    }
+
+    /// Gives back the `cost` units that were `taken`, but for those that time has regained, and never any of others.
+    ///
+    /// A key that has no slot any more, or another, had recovered. No one else may have acted on the state at a time later
+    /// than what `latest` says after the state was loaded.
+    pub(crate) fn undo(&self, print: Print, taken: Taken<A>, cost: u64, latest: impl Fn() -> Timestamp) {
+        let algorithm = self.algorithm_of(print.tagged);
+        while let Some(slot) = self.find(print)
+            && slot.number == taken.slot
+        {
+            if algorithm.undo(self.place(slot), self.found(slot, print), taken.taken, cost, &latest).is_ok() {
+                return;
+            }
+            self.adopt(print, latest());
         }
     }
 
     /// Decides as [`check`](Self::check) would, and takes nothing.
     #[inline]
-    pub(crate) fn peek(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
+    pub(crate) fn peek(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
         let algorithm = self.algorithm_of(print.tagged);
         loop {
             let Some(slot) = self.find(print) else {
                 let floor = self.latches_of(print).map(Latch::floor).fold(now, Timestamp::max);
-                let decision = algorithm.peek_shared(self.shared(print), self.begun, cost, floor);
+                let decision = algorithm.peek_shared(self.shared(print), self.begun, cost, leave, floor);
                 return later(decision, floor - now);
             };
-            if let Ok(decision) = algorithm.peek(self.place(slot), self.found(slot, print), cost, now) {
+            if let Ok(decision) = algorithm.peek(self.place(slot), self.found(slot, print), cost, leave, now) {
                 return decision;
             }
             self.adopt(print, now);
@@ -310,7 +358,13 @@ impl<A: Plan> Table<A> {
 
     /// Decides on a key that has no slot; `None` if it has one after all.
     #[cold]
-    fn check_newcomer(&self, print: Print, cost: u64, now: Timestamp) -> Option<Decision> {
+    fn take_newcomer(
+        &self,
+        print: Print,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Option<Answer<Option<Taken<A>>>> {
         let held = self.lock(print);
         if self.adopt_held(print, now) {
             return None;
@@ -318,26 +372,30 @@ impl<A: Plan> Table<A> {
         let algorithm = self.algorithm_of(print.tagged);
         let shared = (self.shared(print), self.begun);
         let at = held.latches().map(Latch::floor).fold(now, Timestamp::max);
-        let mut decision = algorithm.peek_shared(shared.0, shared.1, cost, at);
-        if decision.is_ok() && cost > 0 && !self.settle(print, cost, at) {
-            decision = algorithm.check_shared(shared.0, shared.1, cost, at);
-            self.counters.overflowed(self.group(print));
+        let mut decision = algorithm.peek_shared(shared.0, shared.1, cost, leave, at);
+        let mut taken = None;
+        if decision.is_ok() && cost > 0 {
+            taken = self.settle(print, cost, at);
+            if taken.is_none() {
+                decision = algorithm.check_shared(shared.0, shared.1, cost, leave, at);
+                self.counters.overflowed(self.group(print));
+            }
         }
-        Some(later(decision, at - now))
+        Some(later(decision, at - now).map(|allowed| (allowed, taken)))
     }
 
-    /// Gives the key a free slot, which begins with the shared state and `cost` units more; whether there was one.
-    fn settle(&self, print: Print, cost: u64, now: Timestamp) -> bool {
+    /// Gives the key a free slot, which begins with the shared state and `cost` units more, if there is one.
+    fn settle(&self, print: Print, cost: u64, now: Timestamp) -> Option<Taken<A>> {
         let vacant = |slot: Slot| slot.fingerprint.load(Ordering::Relaxed) == VACANT;
         let recovered = |slot: Slot| {
             let found = slot.fingerprint.load(Ordering::Relaxed);
             self.algorithm_of(found).recovered_word(self.place(slot), now).is_some()
         };
-        self.settle_in(print, vacant, cost, now) || self.settle_in(print, recovered, cost, now)
+        self.settle_in(print, vacant, cost, now).or_else(|| self.settle_in(print, recovered, cost, now))
     }
 
     /// As [`settle`](Self::settle), in a slot that is `free`.
-    fn settle_in(&self, print: Print, free: impl Fn(Slot) -> bool, cost: u64, now: Timestamp) -> bool {
+    fn settle_in(&self, print: Print, free: impl Fn(Slot) -> bool, cost: u64, now: Timestamp) -> Option<Taken<A>> {
         let sets = self.candidates(print).map(|set| {
             let slots: [Slot<'_>; SLOTS] =
                 core::array::from_fn(|nth| self.slot((set * LINES + lines(print)[nth / LINE]) * LINE + nth % LINE));
@@ -349,18 +407,15 @@ impl<A: Plan> Table<A> {
                 .filter(move |(_, slots)| slots.iter().flatten().count() >= least)
                 .flat_map(|&(set, slots)| slots.into_iter().flatten().map(move |slot| (set, slot)))
         };
-        spare(2).chain(spare(1)).any(|(set, slot)| self.give(slot, set, print, cost, now))
+        spare(2).chain(spare(1)).find_map(|(set, slot)| self.give(slot, set, print, cost, now))
     }
 
     /// Gives a free slot of `set` to the key, unless it turns out not to have recovered.
-    fn give(&self, slot: Slot<'_>, set: usize, print: Print, cost: u64, now: Timestamp) -> bool {
+    fn give(&self, slot: Slot<'_>, set: usize, print: Print, cost: u64, now: Timestamp) -> Option<Taken<A>> {
         let found = slot.fingerprint.load(Ordering::Relaxed);
         let word = match found {
             VACANT => slot.word.load(Ordering::Relaxed),
-            _ => match self.algorithm_of(found).recovered_word(self.place(slot), now) {
-                Some(word) => word,
-                None => return false,
-            },
+            _ => self.algorithm_of(found).recovered_word(self.place(slot), now)?,
         };
         // Release, with the swap of the word that follows: who sees the new word sees the mark.
         slot.fingerprint.store(BUSY, Ordering::Release);
@@ -371,7 +426,7 @@ impl<A: Plan> Table<A> {
             self.latch(set / GROUP).raise(now);
             self.counters.taken_over(set / GROUP);
         }
-        begun.is_ok()
+        begun.ok().map(|taken| Taken { slot: slot.number, taken })
     }
 
     /// Makes a slot in which the key is found under another tag one of its present tag.
