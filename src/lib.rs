@@ -10,7 +10,7 @@
 //! - A [`RateLimiter`] puts the three together, with an atomic state. Requests go through the [`Limiter`] trait.
 //! - A [`KeyedLimiter`] is one limiter for each of millions of keys, in fixed memory; [`Tiers`] give keys different
 //!   quotas, [`IpKey`] makes a key of an address.
-//! - [`Priority`] says who yields first.
+//! - A [`Composite`] is several limits as one, and [`Priority`] says who yields first.
 //! - A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and revokes API keys, and goes from
 //!   a key to its quota.
 //! - The answer is a [`Decision`]: [`Allowed`] or [`Denied`], each with what to tell the caller.
@@ -23,6 +23,7 @@ extern crate alloc;
 pub mod algorithm;
 mod cell;
 mod clock;
+mod composite;
 mod decision;
 mod error;
 mod headroom;
@@ -44,6 +45,7 @@ pub use clock::Ticker;
 pub use {
     algorithm::{Algorithm, FixedWindow, LeakyBucket, SlidingLog, SlidingWindow, TokenBucket},
     clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
+    composite::{Composite, Parts, RefusedBy},
     decision::{Allowed, Decision, Denied},
     error::QuotaError,
     headroom::{Headroom, Leaving},
