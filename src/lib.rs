@@ -10,6 +10,7 @@
 //! - A [`RateLimiter`] puts the three together, with an atomic state. Requests go through the [`Limiter`] trait.
 //! - A [`KeyedLimiter`] is one limiter for each of millions of keys, in fixed memory; [`Tiers`] give keys different
 //!   quotas, [`IpKey`] makes a key of an address.
+//! - A [`Composite`] is several limits as one, and [`Priority`] says who yields first.
 #![cfg_attr(
     feature = "keys",
     doc = "- A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and"
@@ -25,13 +26,16 @@ extern crate alloc;
 pub mod algorithm;
 mod cell;
 mod clock;
+mod composite;
 mod decision;
 mod error;
+mod headroom;
 pub mod keyed;
 #[cfg(feature = "keys")]
 pub mod keys;
 mod limiter;
 mod memory;
+mod priority;
 mod quota;
 mod rate_limiter;
 mod ratio;
@@ -44,10 +48,13 @@ pub use clock::Ticker;
 pub use {
     algorithm::{Algorithm, FixedWindow, LeakyBucket, SlidingLog, SlidingWindow, TokenBucket},
     clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
+    composite::{Composite, Parts, RefusedBy},
     decision::{Allowed, Decision, Denied},
     error::QuotaError,
+    headroom::{Headroom, Leaving},
     keyed::{IpKey, KeyedLimiter, SecretState, Tiers},
     limiter::Limiter,
+    priority::Priority,
     quota::Quota,
     rate_limiter::RateLimiter,
     timestamp::Timestamp,

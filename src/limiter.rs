@@ -1,6 +1,6 @@
 //! The trait that all limiters meet.
 
-use crate::{Decision, Timestamp};
+use crate::{Allowed, Decision, Headroom, Leaving, Timestamp};
 
 /// Decides whether requests may pass.
 ///
@@ -33,19 +33,49 @@ pub trait Limiter {
     /// The time by the limiter's clock.
     fn now(&self) -> Timestamp;
 
-    /// Decides on `cost` units at `now`, and takes them if they pass.
+    /// Decides on `cost` units at `now`, and takes them if they pass and leave what must be left for others.
+    ///
+    /// The answer is that of a limiter that can hold so much less; see [`Headroom`]. [`leaving`](Self::leaving) is the
+    /// convenient way to say it.
     ///
     /// # Errors
     ///
     /// [`Denied`](crate::Denied) if the request must not pass; nothing is taken then.
-    fn check_n_at(&self, cost: u64, now: Timestamp) -> Decision;
+    fn check_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision;
 
-    /// Answers as [`check_n_at`](Self::check_n_at) would, and takes nothing.
+    /// Answers as [`check_n_leaving_at`](Self::check_n_leaving_at) would, and takes nothing.
     ///
     /// # Errors
     ///
     /// [`Denied`](crate::Denied) if the request would not pass.
-    fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision;
+    fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision;
+
+    /// As [`check_n_leaving_at`](Self::check_n_leaving_at), but once the units are taken `agree` is asked, and if it does
+    /// not, they are given back. How a [`Composite`](crate::Composite) takes from its parts.
+    ///
+    /// Unlike a [`refund`](Self::refund), this knows what it undoes: if nobody else has taken of the limiter meanwhile, it
+    /// is left as it was; otherwise as many of the units are given back as time has not regained since, and never any of
+    /// somebody else's. (A [`reset`](Self::reset) meanwhile is forgotten by it: then it may give back units of others.)
+    ///
+    /// The answer is the same whether `agree` does so or not. What is provided is for limiters that nobody else takes from
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::Denied) if the request must not pass; nothing is taken, and `agree` is not asked.
+    fn check_and(
+        &self,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+        agree: &mut dyn FnMut(&Allowed) -> bool,
+    ) -> Decision {
+        let allowed = self.check_n_leaving_at(cost, leave, now)?;
+        if !agree(&allowed) {
+            self.refund_at(cost, now);
+        }
+        Ok(allowed)
+    }
 
     /// Gives back up to `cost` units at `now`, as many as are still in use.
     ///
@@ -56,6 +86,38 @@ pub trait Limiter {
 
     /// Makes the limiter as new at `now`: all that was taken is forgotten.
     fn reset_at(&self, now: Timestamp);
+
+    /// This limiter, for requests that must leave some of it for others: a [`Headroom`], or a
+    /// [`Priority`](crate::Priority).
+    ///
+    /// To keep the limiter, call it on a reference: `(&limiter).leaving(..)`. A key of a keyed limiter can be copied.
+    #[inline]
+    fn leaving(self, leave: impl Into<Headroom>) -> Leaving<Self>
+    where
+        Self: Sized,
+    {
+        Leaving::new(self, leave.into())
+    }
+
+    /// Decides on `cost` units at `now`, and takes them if they pass.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::Denied) if the request must not pass; nothing is taken then.
+    #[inline(always)]
+    fn check_n_at(&self, cost: u64, now: Timestamp) -> Decision {
+        self.check_n_leaving_at(cost, Headroom::NONE, now)
+    }
+
+    /// Answers as [`check_n_at`](Self::check_n_at) would, and takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::Denied) if the request would not pass.
+    #[inline(always)]
+    fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
+        self.peek_n_leaving_at(cost, Headroom::NONE, now)
+    }
 
     /// Decides on one unit now, and takes it if it passes.
     ///
@@ -141,12 +203,29 @@ macro_rules! limiter_behind {
                 (**self).now()
             }
             #[inline]
+            fn check_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+                (**self).check_n_leaving_at(cost, leave, now)
+            }
+            #[inline]
+            fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+                (**self).peek_n_leaving_at(cost, leave, now)
+            }
+            #[inline]
             fn check_n_at(&self, cost: u64, now: Timestamp) -> Decision {
                 (**self).check_n_at(cost, now)
             }
             #[inline]
             fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
                 (**self).peek_n_at(cost, now)
+            }
+            fn check_and(
+                &self,
+                cost: u64,
+                leave: Headroom,
+                now: Timestamp,
+                agree: &mut dyn FnMut(&Allowed) -> bool,
+            ) -> Decision {
+                (**self).check_and(cost, leave, now, agree)
             }
             #[inline]
             fn refund_at(&self, cost: u64, now: Timestamp) {

@@ -1,7 +1,7 @@
 //! One limiter: an algorithm, its state, a clock.
 
 use crate::{
-    Algorithm, Clock, Decision, Limiter, MonotonicClock, Timestamp,
+    Algorithm, Allowed, Clock, Decision, Headroom, Limiter, MonotonicClock, Timestamp,
     cell::{Cell, Sole},
 };
 
@@ -68,15 +68,31 @@ impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
     }
 
     #[inline(always)]
-    fn check_n_at(&self, cost: u64, now: Timestamp) -> Decision {
-        let Ok(decision) = self.algorithm.check(self.state.place(), Sole, cost, now);
+    fn check_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+        let Ok(decision) = self.algorithm.check(self.state.place(), Sole, cost, leave, now);
         decision
     }
 
     #[inline(always)]
-    fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
-        let Ok(decision) = self.algorithm.peek(self.state.place(), Sole, cost, now);
+    fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+        let Ok(decision) = self.algorithm.peek(self.state.place(), Sole, cost, leave, now);
         decision
+    }
+
+    fn check_and(
+        &self,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+        agree: &mut dyn FnMut(&Allowed) -> bool,
+    ) -> Decision {
+        let Ok(answer) = self.algorithm.take(self.state.place(), Sole, cost, leave, now);
+        let (allowed, taken) = answer?;
+        if !agree(&allowed) {
+            let latest = || self.clock.now().max(now);
+            let Ok(()) = self.algorithm.undo(self.state.place(), Sole, taken, cost, latest);
+        }
+        Ok(allowed)
     }
 
     #[inline]

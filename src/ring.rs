@@ -41,7 +41,8 @@
 use core::time::Duration;
 
 use crate::{
-    Allowed, Decision, Denied,
+    Allowed, Denied,
+    algorithm::Answer,
     cell::{BackOff, Moved, Owner, Place as State},
     sync::{AtomicU64, Ordering},
 };
@@ -121,8 +122,8 @@ impl<'a> Ring<'a> {
         Self { head: state.word, slots: state.beside, limit, window }
     }
 
-    /// Admits `cost` units at `now` if `take`; a cost of 0 asks for one.
-    pub(crate) fn decide<O: Owner>(&self, owner: O, cost: u64, now: u64, take: bool) -> Result<Decision, O::Gone> {
+    /// Admits `cost` units at `now` if `take`, with the head that then follows; a cost of 0 asks for one.
+    pub(crate) fn decide<O: Owner>(&self, owner: O, cost: u64, now: u64, take: bool) -> Result<Answer<u64>, O::Gone> {
         let mut back_off = BackOff::from_swaps();
         loop {
             let word = self.load(owner)?;
@@ -134,7 +135,7 @@ impl<'a> Ring<'a> {
     }
 
     #[inline(always)]
-    fn decide_on(&self, word: u64, cost: u64, now: u64, take: bool) -> Result<Decision, Stale> {
+    fn decide_on(&self, word: u64, cost: u64, now: u64, take: bool) -> Result<Answer<u64>, Stale> {
         let view = self.view(word, now)?;
         let limit = self.limit;
         let in_use = view.in_use();
@@ -154,13 +155,14 @@ impl<'a> Ring<'a> {
             return Ok(Err(Denied { limit, remaining, reset_after, retry_after }));
         }
         let mut newest = self.newest(&view, now)?;
+        let mut head = word;
         if cost > 0 {
             // Never before the place before it.
             let at = newest.map_or(now, |newest| newest.max(now));
             newest = Some(at);
             if take {
                 let next = Head { next: self.ahead(view.head.next, cost), live: in_use + cost };
-                self.swap(word, next)?;
+                head = self.swap(word, next)?;
                 self.write(view.head.next, cost, at);
             }
         }
@@ -170,7 +172,7 @@ impl<'a> Ring<'a> {
             reset_after: self.until_gone(newest, now),
             delay: Duration::ZERO,
         };
-        Ok(Ok(allowed))
+        Ok(Ok((allowed, head)))
     }
 
     /// Gives back up to `cost` of the newest units that are still in use at `now`.
@@ -193,6 +195,36 @@ impl<'a> Ring<'a> {
                     newest == returned
                 };
                 if done {
+                    break;
+                }
+            }
+            back_off = back_off.spin();
+        }
+        Ok(())
+    }
+
+    /// Gives back the `cost` units whose claim made the head `taken`, or those of them that are still live.
+    ///
+    /// They are the newest, unless others have claimed places since. Then as many of the oldest live units are given back
+    /// in their stead, of those that were claimed no later: what stays is as much, and none of it leaves the window earlier
+    /// than without this claim. Where a place among these is claimed by another thread that does not come to write it, they
+    /// stay until they leave the window.
+    pub(crate) fn undo<O: Owner>(&self, owner: O, taken: u64, cost: u64) -> Result<(), O::Gone> {
+        let mut back_off = BackOff::from_waits();
+        let word = self.load(owner)?;
+        let mut left = cost - if word == taken { self.give_back_newest(taken, cost) } else { 0 };
+        // Where the units that are left end.
+        let end = self.back(self.unpack(taken).next, cost - left);
+        for _ in 0..=PATIENCE {
+            let word = self.load(owner)?;
+            let head = self.unpack(word);
+            let since = self.distance(end, head.next);
+            // Not to be told from a negative one: then somebody else's refund has taken these back for its own.
+            let since = if since > self.places() { 0 } else { since };
+            let count = self.written(word, head.live.saturating_sub(since).min(left));
+            if self.give_up_oldest(word, count).is_ok() {
+                left -= count;
+                if left == 0 || head.live - count <= since {
                     break;
                 }
             }
@@ -232,11 +264,12 @@ impl<'a> Ring<'a> {
     /// `before` at `now`, and `cost` more, which fit.
     ///
     /// Nobody else may change `before` meanwhile.
-    pub(crate) fn begin(&self, word: u64, before: &Ring<'_>, cost: u64, now: u64) -> Result<(), Moved> {
+    pub(crate) fn begin(&self, word: u64, before: &Ring<'_>, cost: u64, now: u64) -> Result<u64, Moved> {
         let Ok(view) = before.view(before.head.load(Ordering::Acquire), now) else { return Err(Moved) };
         let first = self.unpack(word).next;
         let units = view.in_use() + cost;
-        self.swap(word, Head { next: self.ahead(first, units), live: units }).map_err(|Stale| Moved)?;
+        let head = Head { next: self.ahead(first, units), live: units };
+        let head = self.swap(word, head).map_err(|Stale| Moved)?;
         let oldest = before.back(view.head.next, view.in_use());
         let mut latest = now;
         for nth in 0..units {
@@ -250,7 +283,7 @@ impl<'a> Ring<'a> {
             }
             self.write(self.ahead(first, nth), 1, latest);
         }
-        Ok(())
+        Ok(head)
     }
 
     /// The head's word, if it is the owner's.
@@ -396,6 +429,13 @@ impl<'a> Ring<'a> {
     #[inline]
     fn until_gone(&self, last: Option<u64>, now: u64) -> Duration {
         last.map_or(Duration::ZERO, |last| Duration::from_nanos(last + self.window - now))
+    }
+
+    /// How many places `to` comes after `from`, as far as their tags tell: modulo four laps, which no refund changes.
+    fn distance(&self, from: Place, to: Place) -> u64 {
+        let laps = to.lap.wrapping_sub(from.lap) & TAG;
+        let cycle = (TAG + 1) * self.places();
+        (laps * self.places() + to.slot + cycle - from.slot) % cycle
     }
 
     /// How many places there are.

@@ -10,8 +10,8 @@ use std::{
 };
 
 use tollgate::{
-    Algorithm, Clock, CoarseClock, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, MonotonicClock,
-    Quota, QuotaError, RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket,
+    Algorithm, Clock, CoarseClock, Composite, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock,
+    MonotonicClock, Quota, QuotaError, RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -521,6 +521,44 @@ mod keys_and_memory {
         assert_eq!(admitted, 5);
         let mapped = ["192.0.2.1", "::ffff:192.0.2.1"].map(|address| IpKey::from(address.parse::<IpAddr>().unwrap()));
         assert_eq!(mapped[0], mapped[1]);
+    }
+}
+
+mod composites {
+    use super::*;
+
+    // governor's users, limits, slowapi, flask-limiter, .NET's chained limiters: limits that are checked one after the other
+    // leave the earlier ones charged when a later one refuses.
+    #[test]
+    fn a_refusal_by_one_limit_charges_no_other() {
+        for (name, first) in all(Quota::per_second(10), &ManualClock::new()) {
+            for (other, last) in all(Quota::per_second(2), &ManualClock::new()) {
+                let limits = Composite::new((&first, &last));
+                assert_eq!(take_all(&limits, Timestamp::ZERO), 2);
+                let before = (first.peek(), last.peek());
+                for cost in [1, 3, 11, u64::MAX] {
+                    assert!(limits.check_n(cost).is_err());
+                }
+                assert_eq!((first.peek(), last.peek()), before, "{name} and {other}");
+                assert_eq!(room(&*first, Timestamp::ZERO), 8, "{name} and {other}");
+                first.reset();
+            }
+        }
+    }
+
+    // .NET: nobody could tell which limit had refused.
+    #[test]
+    fn a_refusal_says_which_limit_it_was() {
+        let clock = ManualClock::new();
+        let limits: Vec<Any> = all(Quota::per_second(10), &clock).into_iter().map(|(_, limiter)| limiter).collect();
+        for index in 0..limits.len() {
+            assert!(limits[index].check_n(10).is_ok());
+            let refused = Composite::new(&limits[..]).named(&["fixed", "sliding", "log"]).check_all(1).unwrap_err();
+            assert_eq!(refused.limit, index);
+            assert_eq!(refused.name, ["fixed", "sliding", "log"].get(index).copied());
+            assert_eq!(Err(refused.denied), limits[index].check());
+            limits[index].reset();
+        }
     }
 }
 

@@ -12,6 +12,8 @@
 //! A property is a function over any [`Subject`]; `for_all_algorithms!` makes one test of it for each.
 #![cfg(not(loom))]
 
+// Not all of it is of use here.
+#[allow(dead_code, unused_imports)]
 mod oracle;
 #[macro_use]
 mod runner;

@@ -125,33 +125,33 @@ impl Bucket {
         }
     }
 
-    /// Takes `cost` tokens if they are there; a cost of 0 takes nothing but asks for one.
+    /// Takes `cost` tokens if they are there and `leave` more; a cost of 0 takes nothing but asks for one.
     #[inline(always)]
-    pub(super) fn take(&self, word: u64, cost: u64, now: Timestamp) -> Result<Taken, Denied> {
+    pub(super) fn take(&self, word: u64, cost: u64, leave: u64, now: Timestamp) -> Result<Taken, Denied> {
         let now = now.within_horizon();
         let generated = self.rate.units_at(now);
         let used = self.used(word, generated);
         let asked = cost.max(1);
-        if asked > self.burst() {
-            return Err(self.denied(used, generated, now, None));
+        if asked > self.burst().saturating_sub(leave) {
+            return Err(self.denied(leave, used, generated, now, None));
         }
-        // What may be in use for the request to pass. `asked <= burst`, so the shift keeps all bits.
-        let allowed = self.capacity - (asked << self.token_bits);
+        // What may be in use for the request to pass. `asked + leave <= burst`, so the shift keeps all bits.
+        let allowed = self.capacity - ((asked + leave) << self.token_bits);
         if used > allowed {
-            return Err(self.denied(used, generated, now, Some(used - allowed)));
+            return Err(self.denied(leave, used, generated, now, Some(used - allowed)));
         }
         let after = used + (cost << self.token_bits);
         let next = if cost == 0 { word } else { generated.wrapping_add(after) };
         Ok(Taken { next, generated, used: [used, after], now })
     }
 
-    /// The answer to a request that was taken; `delayed` until what was in use before it has drained.
+    /// The answer to a request that was taken and had to leave `leave` tokens; `delayed` until what was in use before it has drained.
     #[inline(always)]
-    pub(super) fn allowed(&self, taken: &Taken, delayed: bool) -> Allowed {
+    pub(super) fn allowed(&self, taken: &Taken, leave: u64, delayed: bool) -> Allowed {
         let [before, after] = taken.used;
         Allowed {
-            limit: self.burst(),
-            remaining: (self.capacity - after) >> self.token_bits,
+            limit: self.burst() - leave,
+            remaining: ((self.capacity - after) >> self.token_bits) - leave,
             reset_after: self.drained(after, taken.generated, taken.now, from_few_nanos),
             delay: if delayed {
                 self.drained(before, taken.generated, taken.now, from_few_nanos)
@@ -163,10 +163,10 @@ impl Bucket {
 
     /// The refusal of a request for which `excess` units too many are in use.
     #[inline(always)]
-    fn denied(&self, used: u64, generated: u64, now: u64, excess: Option<u64>) -> Denied {
+    fn denied(&self, leave: u64, used: u64, generated: u64, now: u64, excess: Option<u64>) -> Denied {
         Denied {
-            limit: self.burst(),
-            remaining: self.capacity.saturating_sub(used) >> self.token_bits,
+            limit: self.burst().saturating_sub(leave),
+            remaining: (self.capacity.saturating_sub(used) >> self.token_bits).saturating_sub(leave),
             reset_after: self.drained(used, generated, now, Duration::from_nanos),
             retry_after: excess.map(|excess| self.drained(excess, generated, now, Duration::from_nanos)),
         }
@@ -188,6 +188,17 @@ impl Bucket {
     pub(super) fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let used = self.used(word, self.rate.units_at(now.within_horizon()));
         word.wrapping_sub(used.min(cost.min(self.burst()) << self.token_bits))
+    }
+
+    /// The word without `cost` tokens that once made it `after`, while others may have taken more, up to the time `latest`.
+    ///
+    /// What others have made of any earlier word `x` is `max(x, L) + K`, where `K` is what they took, and `L` is no more
+    /// than `V` at the latest of their times. So of these tokens the word holds `max(after, L) - max(after - n, L)`, which
+    /// is not less than what of them is in use at `latest`: that much can be taken out and nobody else's.
+    pub(super) fn undo(&self, word: u64, after: u64, cost: u64, latest: Timestamp) -> u64 {
+        let generated = self.rate.units_at(latest.within_horizon());
+        let returned = self.used(after, generated).min(self.used(word, generated));
+        word.wrapping_sub(returned.min(cost.min(self.burst()) << self.token_bits))
     }
 
     /// Whether nothing of `word` is in use.

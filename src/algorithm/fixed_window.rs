@@ -88,9 +88,9 @@ impl Rule for FixedWindow {
     }
 
     #[inline(always)]
-    fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
+    fn step_leaving(&self, word: u64, cost: u64, leave: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
         let (position, count) = self.read(word, now);
-        let limit = self.quota.limit();
+        let limit = self.quota.limit().saturating_sub(leave);
         // More than the limit may be in a word that was made under a larger one.
         let remaining = limit.saturating_sub(count);
         let end = Duration::from_nanos(position.lead + position.rest);
@@ -110,6 +110,15 @@ impl Rule for FixedWindow {
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let (_, count) = self.read(word, now);
         word - count.min(cost)
+    }
+
+    /// Another window has forgotten them.
+    fn undo(&self, word: u64, [_, after]: [u64; 2], cost: u64, _latest: Timestamp) -> u64 {
+        let windows = &self.windows;
+        if word >> windows.count_bits != after >> windows.count_bits {
+            return word;
+        }
+        word - windows.count(word).min(cost)
     }
 
     fn recovered(&self, word: u64, now: Timestamp) -> bool {

@@ -28,7 +28,7 @@ pub use sliding_window::SlidingWindow;
 pub use token_bucket::TokenBucket;
 
 use crate::{
-    Allowed, Decision, Denied, Quota, Timestamp,
+    Allowed, Decision, Denied, Headroom, Quota, Timestamp,
     cell::{Moved, Owner, Place, Update, update},
     sync::Ordering,
 };
@@ -41,6 +41,9 @@ use crate::{
 /// [`RateLimiter`]: crate::RateLimiter
 /// [`KeyedLimiter`]: crate::KeyedLimiter
 pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
+    /// What [`undo`](Self::undo) has to know of what was taken.
+    type Taken: Copy + Debug;
+
     /// The quota that this algorithm enforces.
     fn quota(&self) -> Quota;
 
@@ -50,11 +53,50 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
     /// The word of a state that was never used, for a limiter that starts at `now`.
     fn initial(&self, now: Timestamp) -> u64;
 
-    /// Decides on `cost` units at `now`, and takes them if they pass.
-    fn check<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone>;
+    /// Decides on `cost` units at `now`, of which `leave` must be left, and takes them if they pass.
+    fn take<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Answer<Self::Taken>, O::Gone>;
 
-    /// Decides as [`check`](Self::check) would, and takes nothing.
-    fn peek<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone>;
+    /// As [`take`](Self::take), for who will not undo it.
+    #[inline(always)]
+    fn check<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Decision, O::Gone> {
+        Ok(self.take(place, owner, cost, leave, now)?.map(|(allowed, _)| allowed))
+    }
+
+    /// Decides as [`take`](Self::take) would, and takes nothing.
+    fn peek<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Decision, O::Gone>;
+
+    /// Gives back the `cost` units that were `taken`, but for those that time has regained, and never any of others.
+    ///
+    /// No one else may have acted on the state at a time later than what `latest` says *after* the state was loaded.
+    fn undo<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        taken: Self::Taken,
+        cost: u64,
+        latest: impl Fn() -> Timestamp,
+    ) -> Result<(), O::Gone>;
 
     /// Gives back up to `cost` units at `now`.
     fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone>;
@@ -67,11 +109,12 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
     fn recovered_word(&self, place: Place<'_>, now: Timestamp) -> Option<u64>;
 
     /// Decides as [`check_shared`](Self::check_shared) would, and takes nothing.
-    fn peek_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, now: Timestamp) -> Decision;
+    fn peek_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, leave: Headroom, now: Timestamp) -> Decision;
 
     /// Decides by the state that all keys without one of their own share, in a table that has stood since `begun`. Only
     /// one thread at a time may be in here with one state.
-    fn check_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, now: Timestamp) -> Decision;
+    fn check_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, leave: Headroom, now: Timestamp)
+    -> Decision;
 
     /// Makes the recovered state in `place`, whose word was found to be `word`, that of another key: what is shared (as
     /// in [`check_shared`](Self::check_shared)) and `cost` units more, which must have been found to pass.
@@ -82,7 +125,7 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
         shared: (Place<'_>, Timestamp),
         cost: u64,
         now: Timestamp,
-    ) -> Result<(), Moved>;
+    ) -> Result<Self::Taken, Moved>;
 
     /// Makes a state that was kept under the quota of `from` one under this quota. What is in use stays in use, even where
     /// that is more than this quota has.
@@ -100,14 +143,29 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
     /// The word of a key that was never seen, for a limiter that starts at `now`.
     fn fresh(&self, now: Timestamp) -> u64;
 
-    /// The answer to a request of `cost` units at `now`, and if it passes the word that follows.
+    /// The answer to a request of `cost` units at `now` that must leave `leave` units, and if it passes the word that
+    /// follows. It is the answer of a limiter that can hold so many units less.
     ///
     /// A cost of 0 asks whether a single unit is left, and leaves the word as it is.
     ///
     /// # Errors
     ///
     /// [`Denied`] if the request must not pass; the word is then left as it is.
-    fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied>;
+    fn step_leaving(&self, word: u64, cost: u64, leave: u64, now: Timestamp) -> Result<(Allowed, u64), Denied>;
+
+    /// As [`step_leaving`](Self::step_leaving), for a request that need not leave anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] if the request must not pass; the word is then left as it is.
+    #[inline(always)]
+    fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
+        self.step_leaving(word, cost, 0, now)
+    }
+
+    /// The word without the `cost` units of a step, which made `taken[1]` of `taken[0]`; others may have made `word` of
+    /// that, at times up to `latest`. Never less than what they alone would have made of `taken[0]`.
+    fn undo(&self, word: u64, taken: [u64; 2], cost: u64, latest: Timestamp) -> u64;
 
     /// The word after `cost` units are given back at `now`, or as many as are in use.
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64;
@@ -125,7 +183,19 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
     fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64;
 }
 
+/// What was taken, and what there is to undo it by.
+pub(crate) type Answer<T> = Result<(Allowed, T), Denied>;
+
+/// The most that an algorithm of this quota can ever hold.
+#[inline(always)]
+fn most(quota: Quota) -> u64 {
+    quota.explicit_burst().unwrap_or(quota.limit())
+}
+
 impl<R: Rule> Algorithm for R {
+    /// The word before, and after.
+    type Taken = [u64; 2];
+
     fn quota(&self) -> Quota {
         Rule::quota(self)
     }
@@ -140,15 +210,43 @@ impl<R: Rule> Algorithm for R {
     }
 
     #[inline(always)]
-    fn check<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone> {
-        update(place.word, owner, &Take { rule: self, cost, now })
+    fn take<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Answer<[u64; 2]>, O::Gone> {
+        let leave = leave.of(|| most(self.quota()));
+        update(place.word, owner, &Take { rule: self, cost, leave, now })
     }
 
     #[inline(always)]
-    fn peek<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone> {
+    fn peek<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Decision, O::Gone> {
+        let leave = leave.of(|| most(self.quota()));
         let word = place.word.load(Ordering::Acquire);
         owner.confirm()?;
-        Ok(self.step(word, cost, now).map(|(allowed, _)| allowed))
+        Ok(self.step_leaving(word, cost, leave, now).map(|(allowed, _)| allowed))
+    }
+
+    fn undo<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        taken: [u64; 2],
+        cost: u64,
+        latest: impl Fn() -> Timestamp,
+    ) -> Result<(), O::Gone> {
+        let [before, after] = taken;
+        replace(place, owner, |word| if word == after { before } else { Rule::undo(self, word, taken, cost, latest()) })
     }
 
     fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone> {
@@ -164,12 +262,21 @@ impl<R: Rule> Algorithm for R {
         self.recovered(word, now).then_some(word)
     }
 
-    fn peek_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, now: Timestamp) -> Decision {
-        self.step(word_of_unseen(self, shared, begun, now), cost, now).map(|(allowed, _)| allowed)
+    fn peek_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+        let leave = leave.of(|| most(self.quota()));
+        self.step_leaving(word_of_unseen(self, shared, begun, now), cost, leave, now).map(|(allowed, _)| allowed)
     }
 
-    fn check_shared(&self, shared: Place<'_>, begun: Timestamp, cost: u64, now: Timestamp) -> Decision {
-        let (allowed, next) = self.step(word_of_unseen(self, shared, begun, now), cost, now)?;
+    fn check_shared(
+        &self,
+        shared: Place<'_>,
+        begun: Timestamp,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Decision {
+        let leave = leave.of(|| most(self.quota()));
+        let (allowed, next) = self.step_leaving(word_of_unseen(self, shared, begun, now), cost, leave, now)?;
         if cost > 0 {
             // 0 says that none ever had to; where tokens are counted modulo 2^64 it might also be said by chance.
             shared.word.store(next.max(1), Ordering::Release);
@@ -184,9 +291,11 @@ impl<R: Rule> Algorithm for R {
         (shared, begun): (Place<'_>, Timestamp),
         cost: u64,
         now: Timestamp,
-    ) -> Result<(), Moved> {
-        let Ok((_, next)) = self.step(word_of_unseen(self, shared, begun, now), cost, now) else { return Err(Moved) };
-        place.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed).map(drop).map_err(|_| Moved)
+    ) -> Result<[u64; 2], Moved> {
+        let unseen = word_of_unseen(self, shared, begun, now);
+        let Ok((_, next)) = self.step(unseen, cost, now) else { return Err(Moved) };
+        let swapped = place.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed);
+        swapped.map(|_| [unseen, next]).map_err(|_| Moved)
     }
 
     fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone> {
@@ -209,20 +318,22 @@ fn replace<O: Owner>(place: Place<'_>, owner: O, next: impl Fn(u64) -> u64) -> R
     Ok(())
 }
 
-/// Taking `cost` units at `now`, as an update of a word.
+/// Taking `cost` units at `now` and leaving `leave`, as an update of a word.
 struct Take<'a, R> {
     rule: &'a R,
     cost: u64,
+    leave: u64,
     now: Timestamp,
 }
 
 impl<R: Rule> Update for Take<'_, R> {
-    type Answer = Allowed;
+    type Answer = (Allowed, [u64; 2]);
     type Refusal = Denied;
 
     #[inline(always)]
-    fn apply(&self, word: u64) -> Result<(Allowed, u64), Denied> {
-        self.rule.step(word, self.cost, self.now)
+    fn apply(&self, word: u64) -> Result<(Self::Answer, u64), Denied> {
+        let (allowed, next) = self.rule.step_leaving(word, self.cost, self.leave, self.now)?;
+        Ok(((allowed, [word, next]), next))
     }
 }
 

@@ -15,9 +15,9 @@
 //! If the clock steps back, a unit is entered at the time of the newest one before it: the log reads in order. The
 //! ring that holds it without a lock is described in `src/ring.rs`.
 
-use super::Algorithm;
+use super::{Algorithm, Answer};
 use crate::{
-    Decision, Quota, QuotaError, Timestamp,
+    Decision, Headroom, Quota, QuotaError, Timestamp,
     cell::{Moved, Owner, Place, Sole},
     ring::{MOST_PLACES, Ring},
 };
@@ -74,9 +74,19 @@ impl SlidingLog {
     fn ring<'a>(&self, place: Place<'a>) -> Ring<'a> {
         Ring::new(place, self.quota.limit(), self.window)
     }
+
+    /// The ring as one of a smaller limit, for who must leave so many units.
+    #[inline]
+    fn ring_leaving<'a>(&self, place: Place<'a>, leave: Headroom) -> Ring<'a> {
+        let limit = self.quota.limit();
+        Ring::new(place, limit.saturating_sub(leave.of(|| limit)), self.window)
+    }
 }
 
 impl Algorithm for SlidingLog {
+    /// The head after the claim.
+    type Taken = u64;
+
     fn quota(&self) -> Quota {
         self.quota()
     }
@@ -90,13 +100,39 @@ impl Algorithm for SlidingLog {
     }
 
     #[inline]
-    fn check<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone> {
-        self.ring(place).decide(owner, cost, now.within_horizon(), true)
+    fn take<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Answer<u64>, O::Gone> {
+        self.ring_leaving(place, leave).decide(owner, cost, now.within_horizon(), true)
     }
 
     #[inline]
-    fn peek<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<Decision, O::Gone> {
-        self.ring(place).decide(owner, cost, now.within_horizon(), false)
+    fn peek<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Decision, O::Gone> {
+        let answer = self.ring_leaving(place, leave).decide(owner, cost, now.within_horizon(), false)?;
+        Ok(answer.map(|(allowed, _)| allowed))
+    }
+
+    fn undo<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        taken: u64,
+        cost: u64,
+        _latest: impl Fn() -> Timestamp,
+    ) -> Result<(), O::Gone> {
+        self.ring(place).undo(owner, taken, cost)
     }
 
     fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone> {
@@ -111,13 +147,27 @@ impl Algorithm for SlidingLog {
         self.ring(place).recovered(now.within_horizon())
     }
 
-    fn peek_shared(&self, shared: Place<'_>, _begun: Timestamp, cost: u64, now: Timestamp) -> Decision {
-        let Ok(decision) = self.peek(shared, Sole, cost, now);
+    fn peek_shared(
+        &self,
+        shared: Place<'_>,
+        _begun: Timestamp,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Decision {
+        let Ok(decision) = self.peek(shared, Sole, cost, leave, now);
         decision
     }
 
-    fn check_shared(&self, shared: Place<'_>, _begun: Timestamp, cost: u64, now: Timestamp) -> Decision {
-        let Ok(decision) = self.check(shared, Sole, cost, now);
+    fn check_shared(
+        &self,
+        shared: Place<'_>,
+        _begun: Timestamp,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Decision {
+        let Ok(decision) = self.check(shared, Sole, cost, leave, now);
         decision
     }
 
@@ -128,7 +178,7 @@ impl Algorithm for SlidingLog {
         (shared, _begun): (Place<'_>, Timestamp),
         cost: u64,
         now: Timestamp,
-    ) -> Result<(), Moved> {
+    ) -> Result<u64, Moved> {
         self.ring(place).begin(word, &self.ring(shared), cost, now.within_horizon())
     }
 

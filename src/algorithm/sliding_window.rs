@@ -116,11 +116,10 @@ impl SlidingWindow {
         Duration::from_nanos(view.position.lead + view.position.rest + windows * self.windows.length)
     }
 
-    /// The time until `asked` units, refused now but no more than the limit, pass.
+    /// The time until `asked` units, refused now but no more than `limit`, pass.
     #[cold]
-    fn retry_after(&self, view: &View, asked: u64) -> Duration {
+    fn retry_after(&self, view: &View, asked: u64, limit: u64) -> Duration {
         let Position { lead, rest, .. } = view.position;
-        let limit = self.quota.limit();
         // How much of a window of `count` units may be left for it to fit beside the rest of the limit.
         let tolerable = |room: u64, count: u64| (room as u128 * self.windows.length as u128 / count as u128) as u64;
         let wait = match limit.checked_sub(view.current + asked) {
@@ -143,14 +142,14 @@ impl Rule for SlidingWindow {
     }
 
     #[inline(always)]
-    fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
+    fn step_leaving(&self, word: u64, cost: u64, leave: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
         let mut view = self.read(word, now);
-        let limit = self.quota.limit();
+        let limit = self.quota.limit().saturating_sub(leave);
         // More than the limit may count where the clock has stepped back within a window.
         let remaining = limit.saturating_sub(self.used(&view));
         let asked = cost.max(1);
         if asked > remaining {
-            let retry_after = (asked <= limit).then(|| self.retry_after(&view, asked));
+            let retry_after = (asked <= limit).then(|| self.retry_after(&view, asked, limit));
             return Err(Denied { limit, remaining, reset_after: self.reset_after(&view), retry_after });
         }
         view.current += cost;
@@ -169,6 +168,17 @@ impl Rule for SlidingWindow {
             return word;
         }
         self.word(position.number, previous - from_previous, current - from_current)
+    }
+
+    /// They are in the current window's count, or one window later in the previous one's; after that they are forgotten.
+    fn undo(&self, word: u64, [_, after]: [u64; 2], cost: u64, _latest: Timestamp) -> u64 {
+        let bits = self.windows.count_bits;
+        let (previous, current) = (self.windows.count(word >> bits), self.windows.count(word));
+        match (word >> (2 * bits)).checked_sub(after >> (2 * bits)) {
+            Some(0) => word - current.min(cost),
+            Some(1) => word - (previous.min(cost) << bits),
+            _ => word,
+        }
     }
 
     fn recovered(&self, word: u64, now: Timestamp) -> bool {

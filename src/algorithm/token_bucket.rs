@@ -119,13 +119,17 @@ impl Rule for TokenBucket {
     }
 
     #[inline(always)]
-    fn step(&self, word: u64, cost: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
-        let taken = self.bucket.take(word, cost, now)?;
-        Ok((self.bucket.allowed(&taken, false), taken.next))
+    fn step_leaving(&self, word: u64, cost: u64, leave: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
+        let taken = self.bucket.take(word, cost, leave, now)?;
+        Ok((self.bucket.allowed(&taken, leave, false), taken.next))
     }
 
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         self.bucket.give_back(word, cost, now)
+    }
+
+    fn undo(&self, word: u64, [_, after]: [u64; 2], cost: u64, latest: Timestamp) -> u64 {
+        self.bucket.undo(word, after, cost, latest)
     }
 
     fn recovered(&self, word: u64, now: Timestamp) -> bool {

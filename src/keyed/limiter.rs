@@ -15,7 +15,7 @@ use super::{
     print::Print,
     table::Table,
 };
-use crate::{Clock, Decision, MonotonicClock, Timestamp};
+use crate::{Clock, Decision, Headroom, MonotonicClock, Timestamp};
 
 /// One limit for each of millions of keys, in memory that is fixed when it is built.
 ///
@@ -200,7 +200,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
         let print = self.print(key);
         // The line is on its way while the clock is read.
         let home = self.table.prefetch(print);
-        self.table.check_from(home, print, cost, self.clock.now())
+        self.table.check_from(home, print, cost, Headroom::NONE, self.clock.now())
     }
 
     /// Decides on one unit of `key` at `now`, and takes it if it passes.
@@ -230,7 +230,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
         Q: Hash + ?Sized,
         A: PlanFor<Q>,
     {
-        self.table.check(self.print(key), cost, now)
+        self.table.check(self.print(key), cost, Headroom::NONE, now)
     }
 
     /// Answers as [`check`](Self::check) would, and takes nothing.
@@ -272,7 +272,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
         Q: Hash + ?Sized,
         A: PlanFor<Q>,
     {
-        self.table.peek(self.print(key), cost, now)
+        self.table.peek(self.print(key), cost, Headroom::NONE, now)
     }
 
     /// Gives back up to `cost` units of `key` now, as many as are still in use.

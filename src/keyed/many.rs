@@ -12,7 +12,7 @@ use super::{
     plan::{Plan, PlanFor},
     print::Print,
 };
-use crate::{Clock, Decision, Timestamp};
+use crate::{Clock, Decision, Headroom, Timestamp};
 
 /// How many keys are asked for ahead of the first decision: more than a processor can wait for at once.
 const AHEAD: usize = 32;
@@ -124,7 +124,7 @@ where
         self.waiting = self.waiting.checked_sub(1)?;
         let print = self.prints[self.next];
         self.next = (self.next + 1) % AHEAD;
-        Some(self.limiter.table.check(print, self.cost, self.now))
+        Some(self.limiter.table.check(print, self.cost, Headroom::NONE, self.now))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

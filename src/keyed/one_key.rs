@@ -1,7 +1,7 @@
 //! One key of a keyed limiter, as a limiter.
 
 use super::{KeyedLimiter, plan::Plan, print::Print};
-use crate::{Clock, Decision, Limiter, Timestamp};
+use crate::{Allowed, Clock, Decision, Headroom, Limiter, Timestamp};
 
 /// One key of a [`KeyedLimiter`], as a [`Limiter`]: what [`KeyedLimiter::key`] returns.
 ///
@@ -33,13 +33,29 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
     }
 
     #[inline]
-    fn check_n_at(&self, cost: u64, now: Timestamp) -> Decision {
-        self.limiter.table.check(self.print, cost, now)
+    fn check_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+        self.limiter.table.check(self.print, cost, leave, now)
     }
 
     #[inline]
-    fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
-        self.limiter.table.peek(self.print, cost, now)
+    fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+        self.limiter.table.peek(self.print, cost, leave, now)
+    }
+
+    fn check_and(
+        &self,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+        agree: &mut dyn FnMut(&Allowed) -> bool,
+    ) -> Decision {
+        let (allowed, taken) = self.limiter.table.take(self.print, cost, leave, now)?;
+        if !agree(&allowed)
+            && let Some(taken) = taken
+        {
+            self.limiter.table.undo(self.print, taken, cost, || self.now().max(now));
+        }
+        Ok(allowed)
     }
 
     fn refund_at(&self, cost: u64, now: Timestamp) {

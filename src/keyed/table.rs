@@ -58,7 +58,8 @@ use super::{
     print::{BUSY, Print, VACANT},
 };
 use crate::{
-    Algorithm, Allowed, Decision, Denied, Timestamp,
+    Algorithm, Allowed, Decision, Denied, Headroom, Timestamp,
+    algorithm::Answer,
     cell::{BackOff, Moved, Owner, Place, Sole},
     memory::{prefetch, zeroed},
     sync::{AtomicU64, Ordering},
@@ -116,6 +117,24 @@ pub(crate) struct Set<'a> {
     words: &'a [AtomicU64; WORDS_OF_SET],
     number: usize,
 }
+
+/// What the algorithm has to know to undo what it took.
+type TakenBy<A> = <<A as Plan>::Algorithm as Algorithm>::Taken;
+
+/// What was taken of a key, and in which slot.
+#[derive(Debug)]
+pub(crate) struct Taken<A: Plan> {
+    slot: usize,
+    taken: TakenBy<A>,
+}
+
+impl<A: Plan> Clone for Taken<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A: Plan> Copy for Taken<A> {}
 
 /// A slot as the state of the key that was found in it.
 #[derive(Clone, Copy, Debug)]
@@ -252,47 +271,76 @@ impl<A: Plan> Table<A> {
         }
     }
 
-    /// Decides on `cost` units of the key at `now`, and takes them if they pass.
+    /// Decides on `cost` units of the key at `now`, of which `leave` must be left, and takes them if they pass.
     #[inline(always)]
-    pub(crate) fn check(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
-        self.check_from(self.set(print.draw(0, self.sets)), print, cost, now)
+    pub(crate) fn check(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+        self.check_from(self.set(print.draw(0, self.sets)), print, cost, leave, now)
     }
 
     /// As [`check`](Self::check), given the set in which the key most likely is.
     #[inline(always)]
-    pub(crate) fn check_from(&self, home: Set<'_>, print: Print, cost: u64, now: Timestamp) -> Decision {
+    pub(crate) fn check_from(
+        &self,
+        home: Set<'_>,
+        print: Print,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Decision {
         if let Some(slot) = home.find(print, 0)
-            && let Ok(decision) = self.check_slot(slot, print, cost, now)
+            && let Ok(decision) =
+                self.algorithm_of(print.tagged).check(self.place(slot), self.found(slot, print), cost, leave, now)
         {
             return decision;
         }
-        self.check_further(print, cost, now)
-    }
-
-    #[inline(always)]
-    fn check_slot(&self, slot: Slot<'_>, print: Print, cost: u64, now: Timestamp) -> Result<Decision, Moved> {
-        self.algorithm_of(print.tagged).check(self.place(slot), self.found(slot, print), cost, now)
+        self.check_further(print, cost, leave, now)
     }
 
     /// As [`check`](Self::check), where the key was not found in its first set, or was no longer there.
     #[inline(never)]
-    fn check_further(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
-        match self.with_slot(print, now, |slot| self.check_slot(slot, print, cost, now)) {
-            Ok(decision) => decision,
-            Err(held) => self.check_newcomer(&held, print, cost, now),
+    fn check_further(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+        self.take(print, cost, leave, now).map(|(allowed, _)| allowed)
+    }
+
+    /// As [`check`](Self::check), with what [`undo`](Self::undo) has to know: nothing if it was taken from the shared state.
+    pub(crate) fn take(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Answer<Option<Taken<A>>> {
+        let algorithm = self.algorithm_of(print.tagged);
+        let take = |slot: Slot<'_>| {
+            let answer = algorithm.take(self.place(slot), self.found(slot, print), cost, leave, now)?;
+            Ok(answer.map(|(allowed, taken)| (allowed, Some(Taken { slot: slot.number, taken }))))
+        };
+        match self.with_slot(print, now, take) {
+            Ok(answer) => answer,
+            Err(held) => self.take_newcomer(&held, print, cost, leave, now),
         }
+    }
+
+    /// Gives back the `cost` units that were `taken`, but for those that time has regained, and never any of others.
+    ///
+    /// A key that has no slot any more, or another, had recovered. No one else may have acted on the state at a time later
+    /// than what `latest` says after the state was loaded.
+    pub(crate) fn undo(&self, print: Print, taken: Taken<A>, cost: u64, latest: impl Fn() -> Timestamp) {
+        let algorithm = self.algorithm_of(print.tagged);
+        let undo = |slot: Slot<'_>| {
+            if slot.number == taken.slot {
+                algorithm.undo(self.place(slot), self.found(slot, print), taken.taken, cost, &latest)
+            } else {
+                Ok(())
+            }
+        };
+        let _ = self.with_slot(print, latest(), undo);
     }
 
     /// Decides as [`check`](Self::check) would, and takes nothing.
     #[inline]
-    pub(crate) fn peek(&self, print: Print, cost: u64, now: Timestamp) -> Decision {
+    pub(crate) fn peek(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
         let algorithm = self.algorithm_of(print.tagged);
-        let peek = |slot| algorithm.peek(self.place(slot), self.found(slot, print), cost, now);
+        let peek = |slot| algorithm.peek(self.place(slot), self.found(slot, print), cost, leave, now);
         match self.with_slot(print, now, peek) {
             Ok(decision) => decision,
             Err(held) => {
                 let at = held.floor(now);
-                later(algorithm.peek_shared(self.shared(print), self.begun, cost, at), at - now)
+                later(algorithm.peek_shared(self.shared(print), self.begun, cost, leave, at), at - now)
             }
         }
     }
@@ -336,29 +384,40 @@ impl<A: Plan> Table<A> {
 
     /// Decides on a key that has no slot, with the latches of its sets held.
     #[cold]
-    fn check_newcomer(&self, held: &Held<'_>, print: Print, cost: u64, now: Timestamp) -> Decision {
+    fn take_newcomer(
+        &self,
+        held: &Held<'_>,
+        print: Print,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Answer<Option<Taken<A>>> {
         let algorithm = self.algorithm_of(print.tagged);
         let at = held.floor(now);
-        let mut decision = algorithm.peek_shared(self.shared(print), self.begun, cost, at);
-        if decision.is_ok() && cost > 0 && !self.settle(print, cost, at) {
-            decision = algorithm.check_shared(self.shared(print), self.begun, cost, at);
-            self.counters.overflowed(self.group(print));
+        let mut decision = algorithm.peek_shared(self.shared(print), self.begun, cost, leave, at);
+        let mut taken = None;
+        if decision.is_ok() && cost > 0 {
+            taken = self.settle(print, cost, at);
+            if taken.is_none() {
+                decision = algorithm.check_shared(self.shared(print), self.begun, cost, leave, at);
+                self.counters.overflowed(self.group(print));
+            }
         }
-        later(decision, at - now)
+        later(decision, at - now).map(|allowed| (allowed, taken))
     }
 
-    /// Gives the key a free slot, which begins with the shared state and `cost` units more; whether there was one.
-    fn settle(&self, print: Print, cost: u64, now: Timestamp) -> bool {
+    /// Gives the key a free slot, which begins with the shared state and `cost` units more, if there is one.
+    fn settle(&self, print: Print, cost: u64, now: Timestamp) -> Option<Taken<A>> {
         let vacant = |slot: Slot| slot.fingerprint.load(Ordering::Relaxed) == VACANT;
         let recovered = |slot: Slot| {
             let found = slot.fingerprint.load(Ordering::Relaxed);
             self.algorithm_of(found).recovered_word(self.place(slot), now).is_some()
         };
-        self.settle_in(print, vacant, cost, now) || self.settle_in(print, recovered, cost, now)
+        self.settle_in(print, vacant, cost, now).or_else(|| self.settle_in(print, recovered, cost, now))
     }
 
     /// As [`settle`](Self::settle), in a slot that is `free`.
-    fn settle_in(&self, print: Print, free: impl Fn(Slot) -> bool, cost: u64, now: Timestamp) -> bool {
+    fn settle_in(&self, print: Print, free: impl Fn(Slot) -> bool, cost: u64, now: Timestamp) -> Option<Taken<A>> {
         let sets = self.candidates(print).map(|set| {
             let slots: [Slot<'_>; SLOTS] =
                 core::array::from_fn(|nth| self.set(set).slot(lines(print)[nth / LINE] * LINE + nth % LINE));
@@ -367,18 +426,15 @@ impl<A: Plan> Table<A> {
         // The first of its sets that has two to spare; if none has, the first that has one.
         let spare =
             |least: usize| sets.iter().filter(move |slots| slots.iter().flatten().count() >= least).flatten().flatten();
-        spare(2).chain(spare(1)).any(|&slot| self.give(slot, print, cost, now))
+        spare(2).chain(spare(1)).find_map(|&slot| self.give(slot, print, cost, now))
     }
 
     /// Gives a free slot to the key, unless it turns out not to have recovered.
-    fn give(&self, slot: Slot<'_>, print: Print, cost: u64, now: Timestamp) -> bool {
+    fn give(&self, slot: Slot<'_>, print: Print, cost: u64, now: Timestamp) -> Option<Taken<A>> {
         let found = slot.fingerprint.load(Ordering::Relaxed);
         let word = match found {
             VACANT => slot.word.load(Ordering::Relaxed),
-            _ => match self.algorithm_of(found).recovered_word(self.place(slot), now) {
-                Some(word) => word,
-                None => return false,
-            },
+            _ => self.algorithm_of(found).recovered_word(self.place(slot), now)?,
         };
         // Release, with the swap of the word that follows: who sees the new word sees the mark.
         slot.fingerprint.store(BUSY, Ordering::Release);
@@ -391,7 +447,7 @@ impl<A: Plan> Table<A> {
             self.counters.taken_over(group);
         }
         slot.fingerprint.store(if begun.is_ok() { print.tagged } else { found }, Ordering::Release);
-        begun.is_ok()
+        begun.ok().map(|taken| Taken { slot: slot.number, taken })
     }
 
     /// Whether the key has a slot, which if it was of another tag is now one of its present tag. Only for who holds the

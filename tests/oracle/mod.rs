@@ -14,6 +14,8 @@
 //! - A wait that is too long for a [`Duration`] is the longest one there is.
 
 mod bucket;
+mod composite;
+mod leaving;
 mod sliding_log;
 mod window;
 
@@ -23,6 +25,8 @@ use tollgate::{Decision, Timestamp};
 
 pub(crate) use self::{
     bucket::{PlainBucket, QuantisedBucket, wraps},
+    composite::{CompositeOracle, Part},
+    leaving::LeavingOracle,
     sliding_log::LogOracle,
     window::{FixedOracle, SlidingOracle},
 };
@@ -86,6 +90,11 @@ pub(crate) trait Oracle: Clone {
         false
     }
 
+    /// Whether all that was admitted before the time `at` has drained, if admitted requests have to wait for that.
+    fn drained(&self, at: u128) -> bool {
+        self.recovered(at)
+    }
+
     /// The answer to `cost` units at `now`, which are not taken.
     fn peek(&self, cost: u64, now: Timestamp) -> Answer {
         let now = within_horizon(now);
@@ -102,7 +111,7 @@ pub(crate) trait Oracle: Clone {
             remaining: if allowed { room - cost } else { room },
             retry_after: (!allowed && asked <= limit).then(|| first(|wait| self.room(now + wait) >= asked)),
             reset_after: first(|wait| after.recovered(now + wait)),
-            delay: if allowed && self.delays() { first(|wait| self.recovered(now + wait)) } else { Duration::ZERO },
+            delay: if allowed && self.delays() { first(|wait| self.drained(now + wait)) } else { Duration::ZERO },
         }
     }
 
