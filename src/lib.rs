@@ -42,6 +42,7 @@ mod ratio;
 mod ring;
 mod sync;
 mod timestamp;
+mod undo;
 
 #[cfg(feature = "std")]
 pub use clock::Ticker;
@@ -58,4 +59,5 @@ pub use {
     quota::Quota,
     rate_limiter::RateLimiter,
     timestamp::Timestamp,
+    undo::Undo,
 };

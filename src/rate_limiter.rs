@@ -1,8 +1,9 @@
 //! One limiter: an algorithm, its state, a clock.
 
 use crate::{
-    Algorithm, Allowed, Clock, Decision, Headroom, Limiter, MonotonicClock, Timestamp,
+    Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, MonotonicClock, Timestamp, Undo,
     cell::{Cell, Sole},
+    undo,
 };
 
 /// One algorithm, one state, one clock: a single limit, shared by all who hold a reference.
@@ -86,13 +87,7 @@ impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
         now: Timestamp,
         agree: &mut dyn FnMut(&Allowed) -> bool,
     ) -> Decision {
-        let Ok(answer) = self.algorithm.take(self.state.place(), Sole, cost, leave, now);
-        let (allowed, taken) = answer?;
-        if !agree(&allowed) {
-            let latest = || self.clock.now().max(now);
-            let Ok(()) = self.algorithm.undo(self.state.place(), Sole, taken, cost, latest);
-        }
-        Ok(allowed)
+        undo::check_and(self, cost, leave, now, agree)
     }
 
     #[inline]
@@ -103,5 +98,20 @@ impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
     #[inline]
     fn reset_at(&self, now: Timestamp) {
         let Ok(()) = self.algorithm.reset(self.state.place(), Sole, now, now);
+    }
+}
+
+impl<A: Algorithm, C: Clock> Undo for RateLimiter<A, C> {
+    type Taken = A::Taken;
+
+    #[inline]
+    fn take_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Result<(Allowed, A::Taken), Denied> {
+        let Ok(answer) = self.algorithm.take(self.state.place(), Sole, cost, leave, now);
+        answer
+    }
+
+    fn undo_at(&self, taken: A::Taken, cost: u64, now: Timestamp) {
+        let latest = || self.clock.now().max(now);
+        let Ok(()) = self.algorithm.undo(self.state.place(), Sole, taken, cost, latest);
     }
 }

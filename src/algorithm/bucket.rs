@@ -26,6 +26,7 @@
 
 use core::time::Duration;
 
+use super::Step;
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Ratio};
 
 /// The highest rate, in units per second: it leaves a state readable for 48 days, a fresh one for 24.
@@ -190,14 +191,17 @@ impl Bucket {
         word.wrapping_sub(used.min(cost.min(self.burst()) << self.token_bits))
     }
 
-    /// The word without `cost` tokens that once made it `after`, while others may have taken more, up to the time `latest`.
+    /// The word without `cost` of the tokens that `step` took, while others may have taken more and put theirs back, up to
+    /// the time `latest`.
     ///
-    /// What others have made of any earlier word `x` is `max(x, L) + K`, where `K` is what they took, and `L` is no more
-    /// than `V` at the latest of their times. So of these tokens the word holds `max(after, L) - max(after - n, L)`, which
-    /// is not less than what of them is in use at `latest`: that much can be taken out and nobody else's.
-    pub(super) fn undo(&self, word: u64, after: u64, cost: u64, latest: Timestamp) -> u64 {
-        let generated = self.rate.units_at(latest.within_horizon());
-        let returned = self.used(after, generated).min(self.used(word, generated));
+    /// The word is never less than what the steps that remain make of it one after the other, each `max(c, V(t)) + n`. In
+    /// that sequence these tokens begin at `V(s)` or later, `s` being the time of the step, whatever came before it and was
+    /// put back since. So they make the word larger by as many of them as are in use at `latest` if they begin there: that
+    /// much can be taken out, and it is nobody else's.
+    pub(super) fn undo(&self, word: u64, step: &Step, cost: u64, latest: Timestamp) -> u64 {
+        let [taken_at, generated] = [step.at, latest].map(|time| self.rate.units_at(time.within_horizon()));
+        let spent = taken_at.wrapping_add(step.cost.min(self.burst()) << self.token_bits);
+        let returned = self.used(spent, generated).min(self.used(word, generated));
         word.wrapping_sub(returned.min(cost.min(self.burst()) << self.token_bits))
     }
 

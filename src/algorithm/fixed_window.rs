@@ -14,7 +14,7 @@
 use core::time::Duration;
 
 use super::{
-    Rule,
+    Rule, Step,
     window::{Position, Windows},
 };
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
@@ -113,9 +113,9 @@ impl Rule for FixedWindow {
     }
 
     /// Another window has forgotten them.
-    fn undo(&self, word: u64, [_, after]: [u64; 2], cost: u64, _latest: Timestamp) -> u64 {
+    fn undo(&self, word: u64, step: &Step, cost: u64, _latest: Timestamp) -> u64 {
         let windows = &self.windows;
-        if word >> windows.count_bits != after >> windows.count_bits {
+        if word >> windows.count_bits != step.after >> windows.count_bits {
             return word;
         }
         word - windows.count(word).min(cost)

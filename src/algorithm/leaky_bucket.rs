@@ -19,7 +19,7 @@
 //! - **Reference**: J. S. Turner, "New directions in communications", IEEE Communications Magazine 24 (1986). What
 //!   nginx calls `burst=n` counts on top of the request in service, and is a burst of `n + 1` here.
 
-use super::{Rule, bucket::Bucket};
+use super::{Rule, Step, bucket::Bucket};
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
 
 /// An even flow of `limit` per `period`, with up to `burst` units in line.
@@ -113,8 +113,8 @@ impl Rule for LeakyBucket {
         self.bucket.give_back(word, cost, now)
     }
 
-    fn undo(&self, word: u64, [_, after]: [u64; 2], cost: u64, latest: Timestamp) -> u64 {
-        self.bucket.undo(word, after, cost, latest)
+    fn undo(&self, word: u64, step: &Step, cost: u64, latest: Timestamp) -> u64 {
+        self.bucket.undo(word, step, cost, latest)
     }
 
     fn recovered(&self, word: u64, now: Timestamp) -> bool {

@@ -86,7 +86,7 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
         now: Timestamp,
     ) -> Result<Decision, O::Gone>;
 
-    /// Gives back the `cost` units that were `taken`, but for those that time has regained, and never any of others.
+    /// Gives back `cost` of the units that were `taken`, but for those that time has regained, and never any of others.
     ///
     /// No one else may have acted on the state at a time later than what `latest` says *after* the state was loaded.
     fn undo<O: Owner>(
@@ -163,9 +163,9 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
         self.step_leaving(word, cost, 0, now)
     }
 
-    /// The word without the `cost` units of a step, which made `taken[1]` of `taken[0]`; others may have made `word` of
-    /// that, at times up to `latest`. Never less than what they alone would have made of `taken[0]`.
-    fn undo(&self, word: u64, taken: [u64; 2], cost: u64, latest: Timestamp) -> u64;
+    /// The word without `cost` of the units that `step` took; others may have made `word` of what it left, by steps and by
+    /// undoing steps, at times up to `latest`. Never less than what they would have made of it alone.
+    fn undo(&self, word: u64, step: &Step, cost: u64, latest: Timestamp) -> u64;
 
     /// The word after `cost` units are given back at `now`, or as many as are in use.
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64;
@@ -183,6 +183,15 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
     fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64;
 }
 
+/// A word as a step found it and as it left it, the units that it took, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    before: u64,
+    after: u64,
+    pub(super) cost: u64,
+    pub(super) at: Timestamp,
+}
+
 /// What was taken, and what there is to undo it by.
 pub(crate) type Answer<T> = Result<(Allowed, T), Denied>;
 
@@ -193,8 +202,7 @@ fn most(quota: Quota) -> u64 {
 }
 
 impl<R: Rule> Algorithm for R {
-    /// The word before, and after.
-    type Taken = [u64; 2];
+    type Taken = Step;
 
     fn quota(&self) -> Quota {
         Rule::quota(self)
@@ -217,7 +225,7 @@ impl<R: Rule> Algorithm for R {
         cost: u64,
         leave: Headroom,
         now: Timestamp,
-    ) -> Result<Answer<[u64; 2]>, O::Gone> {
+    ) -> Result<Answer<Step>, O::Gone> {
         let leave = leave.of(|| most(self.quota()));
         update(place.word, owner, &Take { rule: self, cost, leave, now })
     }
@@ -241,12 +249,18 @@ impl<R: Rule> Algorithm for R {
         &self,
         place: Place<'_>,
         owner: O,
-        taken: [u64; 2],
+        taken: Step,
         cost: u64,
         latest: impl Fn() -> Timestamp,
     ) -> Result<(), O::Gone> {
-        let [before, after] = taken;
-        replace(place, owner, |word| if word == after { before } else { Rule::undo(self, word, taken, cost, latest()) })
+        let undone = |word| {
+            if word == taken.after && cost >= taken.cost {
+                taken.before
+            } else {
+                Rule::undo(self, word, &taken, cost.min(taken.cost), latest())
+            }
+        };
+        replace(place, owner, undone)
     }
 
     fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone> {
@@ -291,11 +305,11 @@ impl<R: Rule> Algorithm for R {
         (shared, begun): (Place<'_>, Timestamp),
         cost: u64,
         now: Timestamp,
-    ) -> Result<[u64; 2], Moved> {
+    ) -> Result<Step, Moved> {
         let unseen = word_of_unseen(self, shared, begun, now);
         let Ok((_, next)) = self.step(unseen, cost, now) else { return Err(Moved) };
         let swapped = place.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed);
-        swapped.map(|_| [unseen, next]).map_err(|_| Moved)
+        swapped.map(|_| Step { before: unseen, after: next, cost, at: now }).map_err(|_| Moved)
     }
 
     fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone> {
@@ -327,13 +341,13 @@ struct Take<'a, R> {
 }
 
 impl<R: Rule> Update for Take<'_, R> {
-    type Answer = (Allowed, [u64; 2]);
+    type Answer = (Allowed, Step);
     type Refusal = Denied;
 
     #[inline(always)]
     fn apply(&self, word: u64) -> Result<(Self::Answer, u64), Denied> {
         let (allowed, next) = self.rule.step_leaving(word, self.cost, self.leave, self.now)?;
-        Ok(((allowed, [word, next]), next))
+        Ok(((allowed, Step { before: word, after: next, cost: self.cost, at: self.now }), next))
     }
 }
 

@@ -18,7 +18,7 @@
 use core::time::Duration;
 
 use super::{
-    Rule,
+    Rule, Step,
     window::{Position, Windows},
 };
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Divisor};
@@ -171,10 +171,10 @@ impl Rule for SlidingWindow {
     }
 
     /// They are in the current window's count, or one window later in the previous one's; after that they are forgotten.
-    fn undo(&self, word: u64, [_, after]: [u64; 2], cost: u64, _latest: Timestamp) -> u64 {
+    fn undo(&self, word: u64, step: &Step, cost: u64, _latest: Timestamp) -> u64 {
         let bits = self.windows.count_bits;
         let (previous, current) = (self.windows.count(word >> bits), self.windows.count(word));
-        match (word >> (2 * bits)).checked_sub(after >> (2 * bits)) {
+        match (word >> (2 * bits)).checked_sub(step.after >> (2 * bits)) {
             Some(0) => word - current.min(cost),
             Some(1) => word - (previous.min(cost) << bits),
             _ => word,

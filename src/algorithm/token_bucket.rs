@@ -19,7 +19,7 @@
 //! - **Choose it** for most APIs: it forgives bursts and keeps the long-run rate exactly.
 //! - **Reference**: ITU-T I.371 (GCRA); RFC 2697 and 2698 for the token bucket of networks.
 
-use super::{Rule, bucket::Bucket};
+use super::{Rule, Step, bucket::Bucket};
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
 
 /// A steady rate of `limit` per `period`, and up to `burst` at one instant after a pause.
@@ -128,8 +128,8 @@ impl Rule for TokenBucket {
         self.bucket.give_back(word, cost, now)
     }
 
-    fn undo(&self, word: u64, [_, after]: [u64; 2], cost: u64, latest: Timestamp) -> u64 {
-        self.bucket.undo(word, after, cost, latest)
+    fn undo(&self, word: u64, step: &Step, cost: u64, latest: Timestamp) -> u64 {
+        self.bucket.undo(word, step, cost, latest)
     }
 
     fn recovered(&self, word: u64, now: Timestamp) -> bool {

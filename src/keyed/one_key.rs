@@ -1,7 +1,7 @@
 //! One key of a keyed limiter, as a limiter.
 
-use super::{KeyedLimiter, plan::Plan, print::Print};
-use crate::{Allowed, Clock, Decision, Headroom, Limiter, Timestamp};
+use super::{KeyedLimiter, plan::Plan, print::Print, table::TakenOf};
+use crate::{Allowed, Clock, Decision, Denied, Headroom, Limiter, Timestamp, Undo, undo};
 
 /// One key of a [`KeyedLimiter`], as a [`Limiter`]: what [`KeyedLimiter::key`] returns.
 ///
@@ -49,13 +49,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
         now: Timestamp,
         agree: &mut dyn FnMut(&Allowed) -> bool,
     ) -> Decision {
-        let (allowed, taken) = self.limiter.table.take(self.print, cost, leave, now)?;
-        if !agree(&allowed)
-            && let Some(taken) = taken
-        {
-            self.limiter.table.undo(self.print, taken, cost, || self.now().max(now));
-        }
-        Ok(allowed)
+        undo::check_and(self, cost, leave, now, agree)
     }
 
     fn refund_at(&self, cost: u64, now: Timestamp) {
@@ -64,5 +58,20 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
 
     fn reset_at(&self, now: Timestamp) {
         self.limiter.table.reset(self.print, now);
+    }
+}
+
+impl<K: ?Sized, A: Plan, C: Clock, S> Undo for OneKey<'_, K, A, C, S> {
+    /// Nothing, if it was taken of what newcomers share.
+    type Taken = Option<TakenOf<A>>;
+
+    fn take_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Result<(Allowed, Self::Taken), Denied> {
+        self.limiter.table.take(self.print, cost, leave, now)
+    }
+
+    fn undo_at(&self, taken: Self::Taken, cost: u64, now: Timestamp) {
+        if let Some(taken) = taken {
+            self.limiter.table.undo(self.print, taken, cost, || self.now().max(now));
+        }
     }
 }

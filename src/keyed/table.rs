@@ -118,23 +118,15 @@ pub(crate) struct Set<'a> {
     number: usize,
 }
 
-/// What the algorithm has to know to undo what it took.
-type TakenBy<A> = <<A as Plan>::Algorithm as Algorithm>::Taken;
-
 /// What was taken of a key, and in which slot.
-#[derive(Debug)]
-pub(crate) struct Taken<A: Plan> {
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<T> {
     slot: usize,
-    taken: TakenBy<A>,
+    taken: T,
 }
 
-impl<A: Plan> Clone for Taken<A> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<A: Plan> Copy for Taken<A> {}
+/// What was taken of a key under this plan.
+pub(super) type TakenOf<A> = Taken<<<A as Plan>::Algorithm as Algorithm>::Taken>;
 
 /// A slot as the state of the key that was found in it.
 #[derive(Clone, Copy, Debug)]
@@ -303,7 +295,7 @@ impl<A: Plan> Table<A> {
     }
 
     /// As [`check`](Self::check), with what [`undo`](Self::undo) has to know: nothing if it was taken from the shared state.
-    pub(crate) fn take(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Answer<Option<Taken<A>>> {
+    pub(crate) fn take(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Answer<Option<TakenOf<A>>> {
         let algorithm = self.algorithm_of(print.tagged);
         let take = |slot: Slot<'_>| {
             let answer = algorithm.take(self.place(slot), self.found(slot, print), cost, leave, now)?;
@@ -319,7 +311,7 @@ impl<A: Plan> Table<A> {
     ///
     /// A key that has no slot any more, or another, had recovered. No one else may have acted on the state at a time later
     /// than what `latest` says after the state was loaded.
-    pub(crate) fn undo(&self, print: Print, taken: Taken<A>, cost: u64, latest: impl Fn() -> Timestamp) {
+    pub(crate) fn undo(&self, print: Print, taken: TakenOf<A>, cost: u64, latest: impl Fn() -> Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
         let undo = |slot: Slot<'_>| {
             if slot.number == taken.slot {
@@ -391,7 +383,7 @@ impl<A: Plan> Table<A> {
         cost: u64,
         leave: Headroom,
         now: Timestamp,
-    ) -> Answer<Option<Taken<A>>> {
+    ) -> Answer<Option<TakenOf<A>>> {
         let algorithm = self.algorithm_of(print.tagged);
         let at = held.floor(now);
         let mut decision = algorithm.peek_shared(self.shared(print), self.begun, cost, leave, at);
@@ -407,7 +399,7 @@ impl<A: Plan> Table<A> {
     }
 
     /// Gives the key a free slot, which begins with the shared state and `cost` units more, if there is one.
-    fn settle(&self, print: Print, cost: u64, now: Timestamp) -> Option<Taken<A>> {
+    fn settle(&self, print: Print, cost: u64, now: Timestamp) -> Option<TakenOf<A>> {
         let vacant = |slot: Slot| slot.fingerprint.load(Ordering::Relaxed) == VACANT;
         let recovered = |slot: Slot| {
             let found = slot.fingerprint.load(Ordering::Relaxed);
@@ -417,7 +409,7 @@ impl<A: Plan> Table<A> {
     }
 
     /// As [`settle`](Self::settle), in a slot that is `free`.
-    fn settle_in(&self, print: Print, free: impl Fn(Slot) -> bool, cost: u64, now: Timestamp) -> Option<Taken<A>> {
+    fn settle_in(&self, print: Print, free: impl Fn(Slot) -> bool, cost: u64, now: Timestamp) -> Option<TakenOf<A>> {
         let sets = self.candidates(print).map(|set| {
             let slots: [Slot<'_>; SLOTS] =
                 core::array::from_fn(|nth| self.set(set).slot(lines(print)[nth / LINE] * LINE + nth % LINE));
@@ -430,7 +422,7 @@ impl<A: Plan> Table<A> {
     }
 
     /// Gives a free slot to the key, unless it turns out not to have recovered.
-    fn give(&self, slot: Slot<'_>, print: Print, cost: u64, now: Timestamp) -> Option<Taken<A>> {
+    fn give(&self, slot: Slot<'_>, print: Print, cost: u64, now: Timestamp) -> Option<TakenOf<A>> {
         let found = slot.fingerprint.load(Ordering::Relaxed);
         let word = match found {
             VACANT => slot.word.load(Ordering::Relaxed),
