@@ -95,6 +95,17 @@ enum Entry {
     Overtaken,
 }
 
+/// Units that were claimed together, and what there is to undo it by.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The head's word after it.
+    head: u64,
+    /// How many there are.
+    cost: u64,
+    /// The time that they were entered at, in nanoseconds.
+    at: u64,
+}
+
 /// The head was out of date: load it again.
 struct Stale;
 
@@ -122,8 +133,8 @@ impl<'a> Ring<'a> {
         Self { head: state.word, slots: state.beside, limit, window }
     }
 
-    /// Admits `cost` units at `now` if `take`, with the head that then follows; a cost of 0 asks for one.
-    pub(crate) fn decide<O: Owner>(&self, owner: O, cost: u64, now: u64, take: bool) -> Result<Answer<u64>, O::Gone> {
+    /// Admits `cost` units at `now`, and claims them if `take`; a cost of 0 asks for one.
+    pub(crate) fn decide<O: Owner>(&self, owner: O, cost: u64, now: u64, take: bool) -> Result<Answer<Claim>, O::Gone> {
         let mut back_off = BackOff::from_swaps();
         loop {
             let word = self.load(owner)?;
@@ -135,7 +146,7 @@ impl<'a> Ring<'a> {
     }
 
     #[inline(always)]
-    fn decide_on(&self, word: u64, cost: u64, now: u64, take: bool) -> Result<Answer<u64>, Stale> {
+    fn decide_on(&self, word: u64, cost: u64, now: u64, take: bool) -> Result<Answer<Claim>, Stale> {
         let view = self.view(word, now)?;
         let limit = self.limit;
         let in_use = view.in_use();
@@ -155,14 +166,14 @@ impl<'a> Ring<'a> {
             return Ok(Err(Denied { limit, remaining, reset_after, retry_after }));
         }
         let mut newest = self.newest(&view, now)?;
-        let mut head = word;
+        let mut claim = Claim { head: word, cost, at: now };
         if cost > 0 {
             // Never before the place before it.
             let at = newest.map_or(now, |newest| newest.max(now));
             newest = Some(at);
             if take {
                 let next = Head { next: self.ahead(view.head.next, cost), live: in_use + cost };
-                head = self.swap(word, next)?;
+                claim = Claim { head: self.swap(word, next)?, cost, at };
                 self.write(view.head.next, cost, at);
             }
         }
@@ -172,7 +183,7 @@ impl<'a> Ring<'a> {
             reset_after: self.until_gone(newest, now),
             delay: Duration::ZERO,
         };
-        Ok(Ok((allowed, head)))
+        Ok(Ok((allowed, claim)))
     }
 
     /// Gives back up to `cost` of the newest units that are still in use at `now`.
@@ -203,20 +214,31 @@ impl<'a> Ring<'a> {
         Ok(())
     }
 
-    /// Gives back the `cost` units whose claim made the head `taken`, or those of them that are still live.
+    /// Gives back `cost` of the units that were `taken`, or those of them that are still in use.
     ///
     /// They are the newest, unless others have claimed places since. Then as many of the oldest live units are given back
     /// in their stead, of those that were claimed no later: what stays is as much, and none of it leaves the window earlier
     /// than without this claim. Where a place among these is claimed by another thread that does not come to write it, they
-    /// stay until they leave the window.
-    pub(crate) fn undo<O: Owner>(&self, owner: O, taken: u64, cost: u64) -> Result<(), O::Gone> {
+    /// stay until they leave the window. Once their own time has, by the `latest` that anybody may have gone by, none of what
+    /// is live need stand for them.
+    pub(crate) fn undo<O: Owner>(
+        &self,
+        owner: O,
+        taken: Claim,
+        cost: u64,
+        latest: impl Fn() -> u64,
+    ) -> Result<(), O::Gone> {
         let mut back_off = BackOff::from_waits();
+        let cost = cost.min(taken.cost);
         let word = self.load(owner)?;
-        let mut left = cost - if word == taken { self.give_back_newest(taken, cost) } else { 0 };
+        let mut left = cost - if word == taken.head { self.give_back_newest(word, cost) } else { 0 };
         // Where the units that are left end.
-        let end = self.back(self.unpack(taken).next, cost - left);
+        let end = self.back(self.unpack(taken.head).next, cost - left);
         for _ in 0..=PATIENCE {
             let word = self.load(owner)?;
+            if left == 0 || taken.at + self.window <= latest() {
+                break;
+            }
             let head = self.unpack(word);
             let since = self.distance(end, head.next);
             // Not to be told from a negative one: then somebody else's refund has taken these back for its own.
@@ -224,7 +246,7 @@ impl<'a> Ring<'a> {
             let count = self.written(word, head.live.saturating_sub(since).min(left));
             if self.give_up_oldest(word, count).is_ok() {
                 left -= count;
-                if left == 0 || head.live - count <= since {
+                if head.live - count <= since {
                     break;
                 }
             }
@@ -264,7 +286,7 @@ impl<'a> Ring<'a> {
     /// `before` at `now`, and `cost` more, which fit.
     ///
     /// Nobody else may change `before` meanwhile.
-    pub(crate) fn begin(&self, word: u64, before: &Ring<'_>, cost: u64, now: u64) -> Result<u64, Moved> {
+    pub(crate) fn begin(&self, word: u64, before: &Ring<'_>, cost: u64, now: u64) -> Result<Claim, Moved> {
         let Ok(view) = before.view(before.head.load(Ordering::Acquire), now) else { return Err(Moved) };
         let first = self.unpack(word).next;
         let units = view.in_use() + cost;
@@ -283,7 +305,7 @@ impl<'a> Ring<'a> {
             }
             self.write(self.ahead(first, nth), 1, latest);
         }
-        Ok(head)
+        Ok(Claim { head, cost, at: latest })
     }
 
     /// The head's word, if it is the owner's.
