@@ -214,13 +214,13 @@ impl<'a> Ring<'a> {
         Ok(())
     }
 
-    /// Gives back `cost` of the units that were `taken`, or those of them that are still in use.
+    /// Gives back `cost` of the units that were `taken`, or as many as have not left the window by the `latest` time that
+    /// anybody may have gone by.
     ///
-    /// They are the newest, unless others have claimed places since. Then as many of the oldest live units are given back
-    /// in their stead, of those that were claimed no later: what stays is as much, and none of it leaves the window earlier
-    /// than without this claim. Where a place among these is claimed by another thread that does not come to write it, they
-    /// stay until they leave the window. Once their own time has, by the `latest` that anybody may have gone by, none of what
-    /// is live need stand for them.
+    /// They are the newest, unless others have claimed places since. Then as many of the oldest that are in use are given back
+    /// in their stead: what stays is as much, and none of it leaves the window earlier than without this claim. Each undo
+    /// lets go of one for one, so while these are in use there are as many that stand for them. Where a place among the oldest
+    /// is claimed by another thread that does not come to write it, it and those after it stay until they leave the window.
     pub(crate) fn undo<O: Owner>(
         &self,
         owner: O,
@@ -232,22 +232,16 @@ impl<'a> Ring<'a> {
         let cost = cost.min(taken.cost);
         let word = self.load(owner)?;
         let mut left = cost - if word == taken.head { self.give_back_newest(word, cost) } else { 0 };
-        // Where the units that are left end.
-        let end = self.back(self.unpack(taken.head).next, cost - left);
         for _ in 0..=PATIENCE {
             let word = self.load(owner)?;
-            if left == 0 || taken.at + self.window <= latest() {
+            let latest = latest();
+            if left == 0 || taken.at + self.window <= latest {
                 break;
             }
-            let head = self.unpack(word);
-            let since = self.distance(end, head.next);
-            // Not to be told from a negative one: then somebody else's refund has taken these back for its own.
-            let since = if since > self.places() { 0 } else { since };
-            let count = self.written(word, head.live.saturating_sub(since).min(left));
-            if self.give_up_oldest(word, count).is_ok() {
-                left -= count;
-                if head.live - count <= since {
-                    break;
+            if let Ok(view) = self.view(word, latest) {
+                let count = self.written(word, view.gone + view.in_use().min(left));
+                if self.give_up_oldest(word, count).is_ok() {
+                    left -= count - view.gone;
                 }
             }
             back_off = back_off.spin();
@@ -451,13 +445,6 @@ impl<'a> Ring<'a> {
     #[inline]
     fn until_gone(&self, last: Option<u64>, now: u64) -> Duration {
         last.map_or(Duration::ZERO, |last| Duration::from_nanos(last + self.window - now))
-    }
-
-    /// How many places `to` comes after `from`, as far as their tags tell: modulo four laps, which no refund changes.
-    fn distance(&self, from: Place, to: Place) -> u64 {
-        let laps = to.lap.wrapping_sub(from.lap) & TAG;
-        let cycle = (TAG + 1) * self.places();
-        (laps * self.places() + to.slot + cycle - from.slot) % cycle
     }
 
     /// How many places there are.
