@@ -42,8 +42,8 @@ use crate::{Allowed, Decision, Denied, Headroom, Limiter, Timestamp};
 ///
 /// First all parts are looked at. If one refuses, that is all: nothing was taken, not for a moment. Otherwise they are taken
 /// one after the other, in their order. A later one may refuse even so, if another thread took its last units since it was
-/// looked at, or if it is there twice. Then those before it are given back: exactly if nobody else took of them meanwhile,
-/// and otherwise as much of it as time has not regained, never a unit of anybody else's.
+/// looked at, or if it is there twice. Then those before it are given back: all that time has not
+/// regained, and never a unit of anybody else's.
 ///
 /// Meanwhile others find less in these, and may be refused for it: by no more than the cost of each request that is being
 /// taken at that moment, and for no longer than that takes. They are told the truth as it then was. Put the limit that most

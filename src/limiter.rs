@@ -53,9 +53,8 @@ pub trait Limiter {
     /// As [`check_n_leaving_at`](Self::check_n_leaving_at), but once the units are taken `agree` is asked, and if it does
     /// not, they are given back. How a [`Composite`](crate::Composite) takes from its parts.
     ///
-    /// Unlike a [`refund`](Self::refund), this knows what it undoes: if nobody else has taken of the limiter meanwhile, it
-    /// is left as it was; otherwise as many of the units are given back as time has not regained since, and never any of
-    /// somebody else's. (A [`reset`](Self::reset) meanwhile is forgotten by it: then it may give back units of others.)
+    /// Unlike a [`refund`](Self::refund), this knows what it undoes: as many of the units are given back as time has not
+    /// regained since, and never any of somebody else's; see [`Undo`](crate::Undo).
     ///
     /// The answer is the same whether `agree` does so or not. What is provided is for limiters that nobody else takes from
     /// meanwhile.

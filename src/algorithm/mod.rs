@@ -183,10 +183,9 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
     fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64;
 }
 
-/// A word as a step found it and as it left it, the units that it took, and when.
+/// A step: the word that it left, the units that it took, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    before: u64,
     after: u64,
     pub(super) cost: u64,
     pub(super) at: Timestamp,
@@ -253,14 +252,7 @@ impl<R: Rule> Algorithm for R {
         cost: u64,
         latest: impl Fn() -> Timestamp,
     ) -> Result<(), O::Gone> {
-        let undone = |word| {
-            if word == taken.after && cost >= taken.cost {
-                taken.before
-            } else {
-                Rule::undo(self, word, &taken, cost.min(taken.cost), latest())
-            }
-        };
-        replace(place, owner, undone)
+        replace(place, owner, |word| Rule::undo(self, word, &taken, cost.min(taken.cost), latest()))
     }
 
     fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone> {
@@ -309,7 +301,7 @@ impl<R: Rule> Algorithm for R {
         let unseen = word_of_unseen(self, shared, begun, now);
         let Ok((_, next)) = self.step(unseen, cost, now) else { return Err(Moved) };
         let swapped = place.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed);
-        swapped.map(|_| Step { before: unseen, after: next, cost, at: now }).map_err(|_| Moved)
+        swapped.map(|_| Step { after: next, cost, at: now }).map_err(|_| Moved)
     }
 
     fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone> {
@@ -347,7 +339,7 @@ impl<R: Rule> Update for Take<'_, R> {
     #[inline(always)]
     fn apply(&self, word: u64) -> Result<(Self::Answer, u64), Denied> {
         let (allowed, next) = self.rule.step_leaving(word, self.cost, self.leave, self.now)?;
-        Ok(((allowed, Step { before: word, after: next, cost: self.cost, at: self.now }), next))
+        Ok(((allowed, Step { after: next, cost: self.cost, at: self.now }), next))
     }
 }
 

@@ -19,7 +19,7 @@ use super::{Algorithm, Answer};
 use crate::{
     Decision, Headroom, Quota, QuotaError, Timestamp,
     cell::{Moved, Owner, Place, Sole},
-    ring::{MOST_PLACES, Ring},
+    ring::{Claim, MOST_PLACES, Ring},
 };
 
 /// `limit` units in any `period`.
@@ -84,8 +84,7 @@ impl SlidingLog {
 }
 
 impl Algorithm for SlidingLog {
-    /// The head after the claim.
-    type Taken = u64;
+    type Taken = Claim;
 
     fn quota(&self) -> Quota {
         self.quota()
@@ -107,7 +106,7 @@ impl Algorithm for SlidingLog {
         cost: u64,
         leave: Headroom,
         now: Timestamp,
-    ) -> Result<Answer<u64>, O::Gone> {
+    ) -> Result<Answer<Claim>, O::Gone> {
         self.ring_leaving(place, leave).decide(owner, cost, now.within_horizon(), true)
     }
 
@@ -128,11 +127,11 @@ impl Algorithm for SlidingLog {
         &self,
         place: Place<'_>,
         owner: O,
-        taken: u64,
+        taken: Claim,
         cost: u64,
-        _latest: impl Fn() -> Timestamp,
+        latest: impl Fn() -> Timestamp,
     ) -> Result<(), O::Gone> {
-        self.ring(place).undo(owner, taken, cost)
+        self.ring(place).undo(owner, taken, cost, || latest().within_horizon())
     }
 
     fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone> {
@@ -178,7 +177,7 @@ impl Algorithm for SlidingLog {
         (shared, _begun): (Place<'_>, Timestamp),
         cost: u64,
         now: Timestamp,
-    ) -> Result<u64, Moved> {
+    ) -> Result<Claim, Moved> {
         self.ring(place).begin(word, &self.ring(shared), cost, now.within_horizon())
     }
 
