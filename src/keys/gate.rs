@@ -149,6 +149,19 @@ impl<S: KeyStore, A> Gate<S, A> {
         }
     }
 
+    /// Stores the digest under the current scheme that a request was granted with, in place of the older one; as
+    /// [`Keyring::upgrade`], to be called after each grant and doing nothing for most.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the store reports.
+    pub fn upgrade(&self, grant: &Grant<S::Meta>) -> Result<(), S::Error>
+    where
+        S::Meta: Clone,
+    {
+        self.keyring.store_upgrade(&grant.record, grant.upgrade)
+    }
+
     /// Steps 2 and 3: the record of the key, if it is one.
     fn verify(&self, presented: &[u8], attempt: &Attempt<'_, A>) -> Result<Proved<S::Meta>, Refusal<S::Error>> {
         if let Some(throttle) = &self.throttle {
@@ -272,7 +285,7 @@ pub struct Grant<M = ()> {
     pub limits: Vec<Allowed>,
     /// The credits that are left, if the key's family has any to count.
     pub credits: Option<u64>,
-    /// The digest to store in place of the record's, which is under an older scheme.
+    /// The digest to store in place of the record's, which is under an older scheme: [`Gate::upgrade`].
     pub upgrade: Option<Digest>,
 }
 

@@ -222,8 +222,16 @@ impl<S: KeyStore> Keyring<S> {
     where
         S::Meta: Clone,
     {
-        if let Some(digest) = verified.upgrade {
-            let _ = self.store.update(Record { digest, ..(*verified.record).clone() })?;
+        self.store_upgrade(&verified.record, verified.upgrade)
+    }
+
+    /// As [`upgrade`](Self::upgrade), from the parts.
+    pub(super) fn store_upgrade(&self, record: &Record<S::Meta>, upgrade: Option<Digest>) -> Result<(), S::Error>
+    where
+        S::Meta: Clone,
+    {
+        if let Some(digest) = upgrade {
+            let _ = self.store.update(Record { digest, ..record.clone() })?;
         }
         Ok(())
     }

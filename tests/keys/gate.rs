@@ -9,7 +9,7 @@ use tollgate::{
     Decision, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, RateLimiter, TokenBucket,
     keys::{
         Attempt, CreditPlan, Credits, Digester, Gate, HangOn, Issued, KeyError, KeyId, KeyStore, Keyring, LimitBy,
-        MemoryStore, NewKey, Presented, Quotas, Record, RecordLimiter, Refusal, Scope, Status, UnixTime, Write,
+        MemoryStore, NewKey, Presented, Quotas, Record, RecordLimiter, Refusal, Scheme, Scope, Status, UnixTime, Write,
     },
 };
 
@@ -305,6 +305,28 @@ fn a_rotated_key_shares_its_limits_and_its_credits() {
     world.gate.credits().close(&family);
     world.gate.check(&world.attempt().costs(3)).unwrap();
     assert!(matches!(world.refused(&world.attempt()), Refusal::Limited { limit: 0, .. }));
+}
+
+/// A digest that another issuer made, found through the gate: it is hashed anew on first use, and then is ours.
+#[test]
+fn what_a_grant_upgrades_can_be_stored() {
+    let digester = Digester::peppered(1, &[1; 32]).unwrap().with_foreign();
+    let gate: Gate<_, ()> = Gate::new(Keyring::new(digester, MemoryStore::new()));
+    let record = NewKey::new(PREFIX, "acme").import(tollgate::keys::leak_digest(b"their key"));
+    let id = record.id;
+    assert_eq!(gate.keyring().store().insert(record), Ok(Write::Done));
+    let check = || gate.check(&Attempt::new("their key", (), NOW)).unwrap();
+    let first = check();
+    assert_eq!(first.upgrade.map(|digest| digest.scheme()), Some(Scheme::HmacSha256 { pepper: 1 }));
+    gate.upgrade(&first).unwrap();
+    let second = check();
+    assert_eq!((second.record.version, second.upgrade.is_none()), (1, true));
+    gate.upgrade(&second).unwrap();
+    // The record of before the upgrade must not come back over what has happened since.
+    gate.keyring().revoke(&id).unwrap();
+    gate.upgrade(&first).unwrap();
+    let stored = gate.keyring().store().get(&id).unwrap().unwrap();
+    assert_eq!((stored.version, stored.status), (2, Status::Revoked));
 }
 
 /// A limiter that writes down what it is asked, in which order.
