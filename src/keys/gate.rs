@@ -81,7 +81,8 @@ impl<S: KeyStore, A> Gate<S, A> {
     ///
     /// An attempt takes a unit before its key is looked at and has it given back unless it proves to be a guess, so that
     /// no number of attempts at once is more than the limit. Its burst must therefore be more than the requests that one
-    /// address may have in verification at the same moment.
+    /// address may have in verification at the same moment; and a [`KeyedLimiter`](crate::KeyedLimiter) should have room
+    /// for all addresses that fail within its period, as those beyond share one state, which gets nothing back.
     #[must_use]
     pub fn throttle(self, failures: impl LimitBy<A> + Send + Sync + 'static) -> Self {
         Self { throttle: Some(Box::new(failures)), ..self }
