@@ -113,7 +113,8 @@ impl<M> NewKey<M> {
     /// returns a digest under the current scheme, to be stored. Import only what has 112 random bits or more; shorter
     /// secrets need a slow hash, which this is not.
     ///
-    /// The id is derived from the digest, so that importing twice finds the record of the first time. The prefix is that
+    /// The id is derived from the digest, so that importing twice finds the record of the first time. (A token that has the
+    /// form of ours is looked up by the id that it names: give the record that one.) The prefix is that
     /// of the keys which rotations of this one will issue.
     pub fn import(self, sha256: [u8; 32]) -> Record<M> {
         self.record(KeyId::of_foreign(&sha256), Digest::from_parts(Scheme::ForeignSha256, sha256))
