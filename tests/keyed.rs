@@ -415,6 +415,19 @@ mod collisions {
         }
     }
 
+    // A fingerprint of a table without tags may have no bit set but those that are tags in another.
+    #[test]
+    fn a_fingerprint_of_another_limiter_is_no_mark() {
+        let other: Keyed<u64, _, _> =
+            KeyedLimiter::with_clock_and_hasher(bucket(Quota::per_day(1)), 100, ManualClock::new(), Same(0));
+        let tiers = Tiers::new([bucket(Quota::per_day(1))], |_: &u64| 0).unwrap();
+        let limiter: Keyed<u64, _> = KeyedLimiter::with_clock(tiers, 100, ManualClock::new());
+        let foreign = limiter.key_of(other.key(&7).fingerprint());
+        assert!(foreign.check().is_ok());
+        assert!(foreign.check().is_err());
+        assert_eq!(limiter.len(), 1);
+    }
+
     // A fingerprint that cannot be kept as it is (that of a slot which was never used, or is being given away) must not
     // become that of a neighbour.
     #[test]
@@ -449,6 +462,30 @@ mod collisions {
         let passed = (0..4_096).filter(|key| limiter.check(key).is_ok()).count();
         assert!(passed > 3_000, "{passed} of 4,096 found room");
         assert!((0..4_096).all(|key| limiter.check(&key).is_err()));
+    }
+}
+
+mod fingerprints {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_its_key_in_its_tier() {
+        let tiers = Tiers::new([2, 5].map(|limit| bucket(Quota::per_day(limit))), |key: &u64| (*key % 2) as usize);
+        let limiter: Keyed<u64, _> = KeyedLimiter::with_clock(tiers.unwrap(), 100, ManualClock::new());
+        let kept: Vec<_> = (0..10).map(|key| limiter.key(&key).fingerprint()).collect();
+        for (key, &fingerprint) in (0..10).zip(&kept) {
+            let limit = [2, 5][key as usize % 2];
+            assert_eq!(limiter.key_of(fingerprint).quota(), Quota::per_day(limit));
+            assert_eq!(limiter.key_of(fingerprint).check_n(limit).unwrap().remaining, 0);
+            assert!(limiter.check(&key).is_err());
+        }
+        assert_eq!(limiter.len(), 10);
+    }
+
+    #[test]
+    fn it_does_not_show_what_it_is_made_of() {
+        let limiter: Keyed<u64, _> = keyed(bucket(Quota::per_day(1)), 100);
+        assert_eq!(format!("{:?}", limiter.key(&7).fingerprint()), "Fingerprint(..)");
     }
 }
 
