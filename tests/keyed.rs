@@ -415,19 +415,6 @@ mod collisions {
         }
     }
 
-    // A fingerprint of a table without tags may have no bit set but those that are tags in another.
-    #[test]
-    fn a_fingerprint_of_another_limiter_is_no_mark() {
-        let other: Keyed<u64, _, _> =
-            KeyedLimiter::with_clock_and_hasher(bucket(Quota::per_day(1)), 100, ManualClock::new(), Same(0));
-        let tiers = Tiers::new([bucket(Quota::per_day(1))], |_: &u64| 0).unwrap();
-        let limiter: Keyed<u64, _> = KeyedLimiter::with_clock(tiers, 100, ManualClock::new());
-        let foreign = limiter.key_of(other.key(&7).fingerprint());
-        assert!(foreign.check().is_ok());
-        assert!(foreign.check().is_err());
-        assert_eq!(limiter.len(), 1);
-    }
-
     // A fingerprint that cannot be kept as it is (that of a slot which was never used, or is being given away) must not
     // become that of a neighbour.
     #[test]
