@@ -1,0 +1,66 @@
+//! Why the service could not do what was asked of it.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use tollgate::keys::{ChangeError, CreditError, ScopeError};
+
+/// Why an administrator's request was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("there is no such key")]
+    NoSuchKey,
+
+    #[error("tier: none of basic and premium")]
+    Tier,
+
+    #[error(transparent)]
+    Scopes(#[from] ScopeError),
+
+    #[error("scopes: more than those of the key that asks for it")]
+    Stronger,
+
+    #[error(transparent)]
+    Change(#[from] ChangeError<rusqlite::Error, getrandom::Error>),
+
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+
+    #[error(transparent)]
+    Credits(#[from] CreditError),
+
+    #[error("the work was given up")]
+    GivenUp(#[from] tokio::task::JoinError),
+}
+
+impl From<ChangeError<rusqlite::Error>> for Error {
+    fn from(error: ChangeError<rusqlite::Error>) -> Self {
+        match error {
+            ChangeError::NotFound => Self::NoSuchKey,
+            ChangeError::Unavailable(error) => Self::Database(error),
+            ChangeError::Revoked(error) => Self::Change(error.into()),
+            _ => Self::Change(ChangeError::Contended),
+        }
+    }
+}
+
+impl Error {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoSuchKey | Self::Change(ChangeError::NotFound) => StatusCode::NOT_FOUND,
+            Self::Tier | Self::Scopes(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Stronger => StatusCode::FORBIDDEN,
+            Self::Change(ChangeError::Revoked(_) | ChangeError::Rotated | ChangeError::Expired { .. }) => {
+                StatusCode::CONFLICT
+            }
+            Self::Database(_) | Self::Change(_) | Self::GivenUp(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Credits(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        (self.status(), self.to_string()).into_response()
+    }
+}
