@@ -125,3 +125,188 @@ impl Drop for Service {
 fn text(value: &Value) -> String {
     value.as_str().expect("a string").to_owned()
 }
+
+fn issue(service: &Service, admin: &str, asked: &Value) -> Response {
+    service.send(&Request::new("POST", "/admin/keys").key(admin).json(&asked.to_string()))
+}
+
+fn issued(service: &Service, admin: &str, asked: &Value) -> (String, String) {
+    let response = issue(service, admin, asked);
+    assert_eq!(response.status, 201, "{response:?}");
+    (text(&response.json()["id"]), text(&response.json()["key"]))
+}
+
+fn items(service: &Service, key: &str) -> Response {
+    service.send(&Request::get("/items/").key(key))
+}
+
+/// What the README tells: issue, call until it refuses, move to another tier, rotate, revoke.
+#[test]
+fn the_story() {
+    let folder = Folder::new("story");
+    let service = Service::start(&folder, 1);
+    let admin = service.admin.clone().expect("the first start prints a key");
+
+    let missing = service.send(&Request::get("/items/"));
+    assert_eq!((missing.status, missing.header("www-authenticate")), (400, None));
+    assert_eq!(missing.header("content-type"), Some("application/problem+json"));
+    let wrong = items(&service, "tg_demo_1234");
+    assert_eq!(wrong.status, 401);
+    assert!(wrong.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer")));
+
+    let (id, key) = issued(&service, &admin, &json!({ "owner": "acme", "scopes": "items:read" }));
+    assert_eq!(items(&service, &key).status, 200);
+    assert_eq!(service.send(&Request::get("/items/").header("authorization", format!("Bearer {key}"))).status, 200);
+    let refused = items(&service, &key);
+    assert_eq!(refused.status, 429);
+    let wait: u64 = refused.header("retry-after").expect("when to come back").parse().expect("seconds");
+    assert!((1..=5).contains(&wait), "{wait}");
+    assert_eq!(refused.json()["status"], 429);
+
+    // It may not do anything else.
+    assert_eq!(service.send(&Request::get("/admin/keys").key(&key)).status, 403);
+    assert_eq!(service.send(&Request::new("POST", "/reports").key(&key)).status, 403);
+
+    // The premium tier has 20; two of them are used.
+    let tier = Request::new("PUT", &format!("/admin/keys/{id}/tier")).key(&admin);
+    let changed = service.send(&tier.clone().json(r#"{"tier":"premium"}"#));
+    assert_eq!((changed.status, &changed.json()["tier"]), (200, &json!("premium")));
+    assert_eq!(service.send(&tier.json(r#"{"tier":"gold"}"#)).status, 422);
+    assert_eq!(items(&service, &key).status, 200);
+
+    let rotate = Request::new("POST", &format!("/admin/keys/{id}/rotate")).key(&admin).json("{}");
+    let rotated = service.send(&rotate);
+    assert_eq!(rotated.status, 201, "{rotated:?}");
+    let (next_id, next) = (text(&rotated.json()["id"]), text(&rotated.json()["key"]));
+    assert_eq!(rotated.json()["family"], json!(id));
+    assert_eq!(items(&service, &key).status, 401);
+    assert_eq!(items(&service, &next).status, 200);
+    assert_eq!(service.send(&rotate).status, 409);
+
+    let revoke = Request::new("POST", &format!("/admin/keys/{next_id}/revoke")).key(&admin);
+    assert_eq!(service.send(&revoke).status, 204);
+    assert_eq!(items(&service, &next).status, 401);
+
+    // Written at the end at the latest, which comes here.
+    let said = service.terminate();
+    assert!(said.contains("usage is written"), "{said}");
+    let service = Service::start(&folder, 1);
+    assert_eq!(service.admin, None, "the first key is printed once");
+    let usage = service.send(&Request::get(&format!("/admin/keys/{id}/usage")).key(&admin));
+    // By the first key: three passed, one was limited; two lacked a scope, and one came after the rotation.
+    let day = &usage.json()[0];
+    assert_eq!([&day["allowed"], &day["limited"], &day["refused"]], [&json!(3), &json!(1), &json!(3)], "{usage:?}");
+    assert_eq!(items(&service, &key).status, 401);
+    assert_eq!(items(&service, &next).status, 401);
+}
+
+/// An administrator with few scopes that issues, or rotates and is shown, a key with more.
+#[test]
+fn nobody_makes_a_key_that_can_do_more_than_theirs() {
+    let folder = Folder::new("stronger");
+    let service = Service::start(&folder, 60);
+    let admin = service.admin.clone().expect("the first start prints a key");
+    let (_, clerk) = issued(&service, &admin, &json!({ "owner": "clerk", "scopes": "admin:keys items:read" }));
+    let (strong, _) = issued(&service, &admin, &json!({ "owner": "acme", "scopes": "reports:write" }));
+
+    assert_eq!(issue(&service, &clerk, &json!({ "owner": "clerk", "scopes": "*" })).status, 403);
+    let rotate = Request::new("POST", &format!("/admin/keys/{strong}/rotate")).key(&clerk).json("{}");
+    assert_eq!(service.send(&rotate).status, 403);
+    thread::sleep(Duration::from_secs(5));
+    assert_eq!(issue(&service, &clerk, &json!({ "owner": "acme", "scopes": "items:read" })).status, 201);
+}
+
+/// The day's quota is counted in memory: what was used before a restart must not be given again.
+#[test]
+fn a_restart_gives_no_second_day() {
+    let folder = Folder::new("day");
+    let service = Service::start(&folder, 60);
+    let admin = service.admin.clone().expect("the first start prints a key");
+    let (id, key) = issued(&service, &admin, &json!({ "owner": "acme", "scopes": "items:read" }));
+    assert_eq!(items(&service, &key).status, 200);
+    service.terminate();
+    // As if it had used all but one of the 1,000 of its tier.
+    let sql = format!("UPDATE usage SET allowed = 999 WHERE id = '{id}'");
+    let connection = rusqlite::Connection::open(folder.0.join("service.sqlite")).expect("the file is there");
+    assert_eq!(connection.execute(&sql, ()).expect("nobody else has it"), 1);
+    drop(connection);
+
+    let service = Service::start(&folder, 60);
+    assert_eq!(items(&service, &key).status, 200);
+    let refused = items(&service, &key);
+    assert_eq!(refused.status, 429);
+    let wait: u64 = refused.header("retry-after").expect("midnight").parse().expect("seconds");
+    assert!(wait <= 86_400, "{wait}");
+}
+
+/// Killed while keys are issued, used and revoked: what was answered holds, and what was written of the usage is there.
+#[test]
+fn kill_nine() {
+    const ROUNDS: u32 = 3;
+    const FLUSH: Duration = Duration::from_secs(1);
+    let folder = Folder::new("kill");
+    let mut service = Service::start(&folder, 1);
+    let admin = service.admin.clone().expect("the first start prints a key");
+    // Every key that somebody was shown, and whether it was revoked: `None` while the answer is missing.
+    let mut keys: HashMap<String, Option<bool>> = HashMap::new();
+    let (used_id, used) = issued(&service, &admin, &json!({ "owner": "user", "tier": "premium", "scopes": "items:read" }));
+
+    for round in 0..ROUNDS {
+        let stop = AtomicBool::new(false);
+        let passed = AtomicU64::new(0);
+        let passed_long_ago = AtomicU64::new(0);
+        let address = service.address;
+        thread::scope(|scope| {
+            let (admin, used, stop) = (&admin, &used, &stop);
+            let (passed, passed_long_ago) = (&passed, &passed_long_ago);
+            let changes = scope.spawn(move || {
+                let mut seen = HashMap::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let asked = json!({ "owner": "acme", "scopes": "items:read" }).to_string();
+                    let issue = Request::new("POST", "/admin/keys").key(admin).json(&asked);
+                    let Some(issued) = issue.try_send(address).filter(|answer| answer.status == 201) else { continue };
+                    let (id, key) = (text(&issued.json()["id"]), text(&issued.json()["key"]));
+                    seen.insert(key.clone(), Some(false));
+                    if seen.len() % 2 == 0 {
+                        seen.insert(key.clone(), None);
+                        let revoke = Request::new("POST", &format!("/admin/keys/{id}/revoke")).key(admin);
+                        match revoke.try_send(address) {
+                            Some(Response { status: 204, .. }) => seen.insert(key, Some(true)),
+                            Some(Response { status: 429, .. }) => seen.insert(key, Some(false)),
+                            _ => None,
+                        };
+                    }
+                }
+                seen
+            });
+            scope.spawn(move || {
+                let mut history: Vec<Instant> = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    if Request::get("/items/").key(used).try_send(address).is_some_and(|answer| answer.status == 200) {
+                        history.push(Instant::now());
+                        passed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                    let old = history.iter().filter(|at| at.elapsed() > 2 * FLUSH).count();
+                    passed_long_ago.store(old as u64, Ordering::Relaxed);
+                }
+            });
+            thread::sleep(Duration::from_millis(3_500 + u64::from(round) * 137));
+            service.kill();
+            stop.store(true, Ordering::Relaxed);
+            keys.extend(changes.join().expect("no panic"));
+        });
+        service = Service::start(&folder, 1);
+        assert_eq!(service.admin, None);
+    }
+
+    for (key, revoked) in &keys {
+        let status = items(&service, key).status;
+        match revoked {
+            Some(true) => assert_eq!(status, 401, "a revoked key lives"),
+            Some(false) => assert_eq!(status, 200, "an issued key is lost"),
+            None => assert!(status == 200 || status == 401, "{status}"),
+        }
+    }
+    let _ = used_id;
+}

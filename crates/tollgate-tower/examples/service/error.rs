@@ -1,9 +1,13 @@
 //! Why the service could not do what was asked of it.
 
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::{
+    body::Body,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 
 use tollgate::keys::{ChangeError, CreditError, ScopeError};
+use tollgate_tower::Problem;
 
 /// Why an administrator's request was refused.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,13 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        (self.status(), self.to_string()).into_response()
+        let status = self.status();
+        let title = status.canonical_reason().unwrap_or_default();
+        // What the database says is not for strangers.
+        let detail = if status.is_server_error() { "try again later".to_owned() } else { self.to_string() };
+        if status.is_server_error() {
+            eprintln!("{self}");
+        }
+        Problem::new(status, Problem::ABOUT_BLANK, title).detail(detail).into_response().map(Body::from)
     }
 }

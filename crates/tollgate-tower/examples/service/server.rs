@@ -9,7 +9,7 @@ use axum::{
 };
 use tokio::{net::TcpListener, task, time};
 use tollgate::keys::{Refusal, Scope};
-use tollgate_tower::ApiKeyLayer;
+use tollgate_tower::{ApiKeyLayer, identity::ClientAddress};
 
 use crate::{admin, app::App, config::Config, items, shutdown};
 
@@ -71,7 +71,7 @@ fn status(refusal: &Refusal<rusqlite::Error>) -> StatusCode {
 }
 
 fn router(app: &Arc<App>, _config: &Config) -> Result<Router, Box<dyn Error>> {
-    let key = ApiKeyLayer::new(Arc::clone(&app.gate)).status(status);
+    let key = ApiKeyLayer::new(Arc::clone(&app.gate), ClientAddress::peer()).status(status);
     let requires = |scope: Scope<'static>| key.clone().requires([scope]);
     Ok(Router::new()
         .route("/items/", get(items::list).layer(requires(items::READ)))

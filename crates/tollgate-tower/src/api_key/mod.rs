@@ -11,4 +11,4 @@ mod presented;
 mod refused;
 mod service;
 
-pub use {granted::Granted, layer::ApiKeyLayer, service::ApiKeyService};
+pub use {granted::Granted, layer::ApiKeyLayer, service::{ApiKeyFuture, ApiKeyService}};

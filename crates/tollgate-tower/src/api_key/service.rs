@@ -8,9 +8,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tollgate::{IpKey, keys::{Attempt, KeyStore, Refusal}};
+use tollgate::keys::{Attempt, KeyStore};
 use tower_service::Service;
 
 use super::{
@@ -19,6 +20,7 @@ use super::{
     presented::{mark_sensitive, presented},
     refused,
 };
+use crate::{AnswerBody, Problem, RequestHead};
 
 /// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer).
 pub struct ApiKeyService<Inner, S: KeyStore> {
@@ -36,13 +38,29 @@ impl<S: KeyStore> Asks<S>
 where
     S::Meta: Send + Sync + 'static,
 {
-    /// Marks the key of a request, and asks the gate about it.
-    fn decide<B>(&self, request: &mut Request<B>) -> Result<Granted<S::Meta>, Refusal<S::Error>> {
+    /// What the gate says to a request, or the answer to one that may not pass. Marks its key.
+    fn decide<B>(&self, request: &mut Request<B>) -> Result<Granted<S::Meta>, Response<Bytes>> {
         mark_sensitive(request.headers_mut(), &self.header);
-        let from = IpKey::from(std::net::Ipv4Addr::LOCALHOST);
-        let presented = presented(request.headers(), &self.header);
-        let attempt = Attempt::new(presented, from, (self.now)()).requires(&self.scopes);
-        self.gate.check(&attempt).map(Granted::new)
+        let head = RequestHead::from(&*request);
+        let from = (self.from)(&head).map_err(|unidentified| {
+            let status = unidentified.status();
+            let title = status.canonical_reason().unwrap_or_default();
+            Problem::new(status, Problem::ABOUT_BLANK, title).detail(unidentified.to_string()).into_response()
+        })?;
+        let attempt = Attempt {
+            presented: presented(head.headers, &self.header),
+            from,
+            scopes: &self.scopes,
+            cost: self.cost.as_ref().map_or(1, |cost| cost(&head)),
+            now: (self.now)(),
+        };
+        match self.gate.check(&attempt) {
+            Ok(grant) => Ok(Granted::new(grant)),
+            Err(refusal) => {
+                let status = self.status.as_ref().map(|status| status(&refusal));
+                Err(refused::answer(&refusal, status, &self.scopes))
+            }
+        }
     }
 }
 
@@ -51,48 +69,67 @@ where
     Inner: Service<Request<B>, Response = Response<R>>,
     S: KeyStore,
     S::Meta: Send + Sync + 'static,
-    R: From<String>,
 {
-    type Response = Response<R>;
+    type Response = Response<AnswerBody<R>>;
     type Error = Inner::Error;
-    type Future = ApiKeyFuture<Inner::Future, R>;
+    type Future = ApiKeyFuture<Inner::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.asks.decide(&mut request) {
+        let kind = match self.asks.decide(&mut request) {
             Ok(granted) => {
                 request.extensions_mut().insert(granted);
-                // The clone that was polled, and is ready, is this one.
-                ApiKeyFuture::Passed { response: self.inner.call(request) }
+                // The service that is called is the one that said it is ready.
+                Kind::Passed { response: self.inner.call(request) }
             }
-            Err(refusal) => {
-                let response = refused::answer(&refusal, (self.asks.status)(&refusal));
-                ApiKeyFuture::Refused { response: Some(response) }
-            }
-        }
+            Err(answer) => Kind::Refused { answer: Some(answer) },
+        };
+        ApiKeyFuture { kind }
     }
 }
 
 pin_project! {
     /// The response of a service behind an [`ApiKeyLayer`](super::ApiKeyLayer), or the refusal.
-    #[project = Projected]
-    pub enum ApiKeyFuture<F, R> {
-        Passed { #[pin] response: F },
-        Refused { response: Option<Response<R>> },
+    pub struct ApiKeyFuture<F> {
+        #[pin]
+        kind: Kind<F>,
     }
 }
 
-impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for ApiKeyFuture<F, R> {
-    type Output = Result<Response<R>, E>;
+pin_project! {
+    #[project = Projected]
+    enum Kind<F> {
+        Passed { #[pin] response: F },
+        Refused { answer: Option<Response<Bytes>> },
+    }
+}
+
+impl<F, R, E> Future for ApiKeyFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<AnswerBody<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Projected::Passed { response } => Poll::Ready(ready!(response.poll(context))),
-            Projected::Refused { response } => Poll::Ready(Ok(response.take().expect("polled after it was ready"))),
+        match self.project().kind.project() {
+            Projected::Passed { response } => {
+                let response = ready!(response.poll(context))?;
+                Poll::Ready(Ok(response.map(AnswerBody::inner)))
+            }
+            Projected::Refused { answer } => {
+                let answer = answer.take().expect("a future is not polled once it has answered");
+                Poll::Ready(Ok(answer.map(AnswerBody::answer)))
+            }
         }
+    }
+}
+
+impl<F> fmt::Debug for ApiKeyFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKeyFuture").finish_non_exhaustive()
     }
 }
 
@@ -104,6 +141,6 @@ impl<Inner: Clone, S: KeyStore> Clone for ApiKeyService<Inner, S> {
 
 impl<Inner: fmt::Debug, S: KeyStore> fmt::Debug for ApiKeyService<Inner, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiKeyService").field("asks", &self.asks).field("inner", &self.inner).finish()
+        f.debug_struct("ApiKeyService").field("scopes", &self.asks.scopes).field("inner", &self.inner).finish_non_exhaustive()
     }
 }
