@@ -1,9 +1,6 @@
 //! What all requests share: the gate, and where usage is written.
 
-use std::{
-    error::Error,
-    sync::Arc,
-};
+use std::{error::Error, sync::Arc};
 
 use getrandom::SysRng;
 use tollgate::{
@@ -43,7 +40,7 @@ impl App {
         if self.gate.keyring().store().len() > 0 {
             return Ok(None);
         }
-        let key = NewKey::new(PREFIX, "admin").tier("premium").scopes(Scopes::new(["*"])?);
+        let key = NewKey::new(PREFIX, "admin").tier("internal").scopes(Scopes::new(["*"])?);
         let issued = self.gate.keyring().issue(key, &mut SysRng)?;
         daily::open(self.gate.credits(), issued.record.family, &issued.record.tier, 0, UnixTime::now())?;
         Ok(Some(issued))

@@ -33,12 +33,7 @@ pub(crate) fn open(
 /// Gives a family what another tier has in a day, less what it has used today.
 ///
 /// What requests spend at this very moment may be forgotten: a few of thousands.
-pub(crate) fn change_tier(
-    credits: &CreditTable,
-    family: KeyId,
-    tier: &str,
-    now: UnixTime,
-) -> Result<(), CreditError> {
+pub(crate) fn change_tier(credits: &CreditTable, family: KeyId, tier: &str, now: UnixTime) -> Result<(), CreditError> {
     let used = credits.get(&family).map_or(0, |before| before.plan().most().saturating_sub(before.balance(now)));
     open(credits, family, tier, used, now)
 }

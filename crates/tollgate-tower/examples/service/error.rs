@@ -15,7 +15,7 @@ pub(crate) enum Error {
     #[error("there is no such key")]
     NoSuchKey,
 
-    #[error("tier: none of basic and premium")]
+    #[error("tier: none of basic, premium and internal")]
     Tier,
 
     #[error(transparent)]

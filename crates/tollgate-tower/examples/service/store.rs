@@ -17,7 +17,8 @@ pub(crate) struct Store {
     database: Arc<Database>,
 }
 
-const INSERT: &str = "INSERT INTO keys VALUES (:id, :prefix, :scheme, :digest, :owner, :family, :tier, :scopes, :status,
+const INSERT: &str =
+    "INSERT INTO keys VALUES (:id, :prefix, :scheme, :digest, :owner, :family, :tier, :scopes, :status,
                           :not_before, :expires_at, :retires_at, :version)
                       ON CONFLICT (id) DO NOTHING";
 

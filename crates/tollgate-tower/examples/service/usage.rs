@@ -86,7 +86,8 @@ impl UsageLog {
             let mut query = connection.prepare(
                 "SELECT family, sum(allowed) AS allowed FROM usage JOIN keys USING (id) WHERE day = ?1 GROUP BY family",
             )?;
-            let families = query.query_map([day(now)], |row| Ok((parsed(row, "family")?, count(row.get("allowed")?))))?;
+            let families =
+                query.query_map([day(now)], |row| Ok((parsed(row, "family")?, count(row.get("allowed")?))))?;
             families.collect()
         })
     }

@@ -6,9 +6,15 @@
 #[cfg(feature = "axum")]
 mod axum;
 mod granted;
+mod holder;
 mod layer;
 mod presented;
 mod refused;
 mod service;
 
-pub use {granted::Granted, layer::ApiKeyLayer, service::{ApiKeyFuture, ApiKeyService}};
+pub use {
+    granted::Granted,
+    holder::{KeyFamily, KeyOwner},
+    layer::ApiKeyLayer,
+    service::{ApiKeyFuture, ApiKeyService},
+};

@@ -39,6 +39,7 @@ where
     S::Meta: Send + Sync + 'static,
 {
     /// What the gate says to a request, or the answer to one that may not pass. Marks its key.
+    #[expect(clippy::result_large_err, reason = "the answer is on its way out, and not passed on for long")]
     fn decide<B>(&self, request: &mut Request<B>) -> Result<Granted<S::Meta>, Response<Bytes>> {
         mark_sensitive(request.headers_mut(), &self.header);
         let head = RequestHead::from(&*request);
@@ -141,6 +142,9 @@ impl<Inner: Clone, S: KeyStore> Clone for ApiKeyService<Inner, S> {
 
 impl<Inner: fmt::Debug, S: KeyStore> fmt::Debug for ApiKeyService<Inner, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiKeyService").field("scopes", &self.asks.scopes).field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("ApiKeyService")
+            .field("scopes", &self.asks.scopes)
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }

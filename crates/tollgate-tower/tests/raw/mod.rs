@@ -11,48 +11,48 @@ use std::{
 
 /// A request that has not been sent yet.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     head: Vec<u8>,
     body: Vec<u8>,
 }
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub struct Response {
-    pub status: u16,
+pub(crate) struct Response {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub body: String,
+    pub(crate) body: String,
 }
 
 impl Request {
-    pub fn new(method: &str, path: &str) -> Self {
+    pub(crate) fn new(method: &str, path: &str) -> Self {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n").into_bytes();
         Self { head, body: Vec::new() }
     }
 
-    pub fn get(path: &str) -> Self {
+    pub(crate) fn get(path: &str) -> Self {
         Self::new("GET", path)
     }
 
     /// One more header; its value may be any bytes.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         for part in [name.as_bytes(), b": ", value.as_ref(), b"\r\n"] {
             self.head.extend_from_slice(part);
         }
         self
     }
 
-    pub fn key(self, key: &str) -> Self {
+    pub(crate) fn key(self, key: &str) -> Self {
         self.header("x-api-key", key)
     }
 
-    pub fn json(mut self, body: &str) -> Self {
+    pub(crate) fn json(mut self, body: &str) -> Self {
         self.body = body.as_bytes().to_vec();
         self.header("content-type", "application/json").header("content-length", body.len().to_string())
     }
 
     /// Sends it and waits for all of the answer. `None` if the connection breaks before that.
-    pub fn try_send(&self, to: SocketAddr) -> Option<Response> {
+    pub(crate) fn try_send(&self, to: SocketAddr) -> Option<Response> {
         let mut stream = TcpStream::connect(to).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
         // The server may answer, and close, before it has read all of a request that is too large.
@@ -66,7 +66,7 @@ impl Request {
     }
 
     /// Sends it and waits for all of the answer.
-    pub fn send(&self, to: SocketAddr) -> Response {
+    pub(crate) fn send(&self, to: SocketAddr) -> Response {
         self.try_send(to).expect("an answer")
     }
 }
@@ -86,18 +86,18 @@ impl Response {
     }
 
     /// The value of a header that is there once or not at all.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let all = self.headers(name);
         assert!(all.len() < 2, "{name} is there {} times", all.len());
         all.first().copied()
     }
 
     /// All values of a header.
-    pub fn headers(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|header| header.0 == name).map(|header| header.1.as_str()).collect()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
