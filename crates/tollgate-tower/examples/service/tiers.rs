@@ -3,7 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use tollgate::{
-    Quota, SlidingWindow,
+    FixedWindow, Quota,
     keys::{CreditError, CreditPlan, Quotas, RecordLimiter},
 };
 
@@ -35,9 +35,9 @@ pub(crate) fn named(name: &str) -> Option<&'static Tier> {
 }
 
 /// The limit of each key and its rotations, for so many in use within one [`WINDOW`].
-pub(crate) fn limiter(keys: usize) -> Result<RecordLimiter<SlidingWindow>, Box<dyn Error>> {
-    let windows = TIERS.iter().map(|tier| SlidingWindow::new(Quota::new(tier.requests, WINDOW)));
-    let windows: Vec<SlidingWindow> = windows.collect::<Result<_, _>>()?;
+pub(crate) fn limiter(keys: usize) -> Result<RecordLimiter<FixedWindow>, Box<dyn Error>> {
+    let windows = TIERS.iter().map(|tier| FixedWindow::new(Quota::new(tier.requests, WINDOW)));
+    let windows: Vec<FixedWindow> = windows.collect::<Result<_, _>>()?;
     let numbers = TIERS.iter().enumerate();
     let quotas = numbers.fold(Quotas::new(0), |quotas, (number, tier)| quotas.with_tier(tier.name, number));
     Ok(RecordLimiter::per_family(windows, quotas, keys)?)
