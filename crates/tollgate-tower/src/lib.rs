@@ -4,11 +4,18 @@
 //!
 //! - A [`Policy`] is one limit: a name, who is counted, and a limiter.
 //! - An [`Identity`] says who a request is counted as; [`identity`] has those that there are.
+#![cfg_attr(
+    feature = "keys",
+    doc = "- An [`ApiKeyLayer`] finds out who is asking, and refuses who may not; what it grants is a"
+)]
+#![cfg_attr(feature = "keys", doc = "  [`Granted`].")]
 //! - A [`RateLimitLayer`] puts policies in front of a service.
 //! - A [`Dialect`] is how clients are told of limits; a [`Refusal`] what they are told of a request that may not pass, as a
 //!   [`Problem`] unless you say otherwise.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "keys")]
+mod api_key;
 mod body;
 mod dialect;
 mod head;
@@ -18,6 +25,8 @@ mod policy;
 mod problem;
 mod rate_limit;
 
+#[cfg(feature = "keys")]
+pub use api_key::{ApiKeyFuture, ApiKeyLayer, ApiKeyService, Granted, KeyFamily, KeyOwner};
 pub use {
     body::AnswerBody,
     dialect::Dialect,
