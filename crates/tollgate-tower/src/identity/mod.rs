@@ -5,6 +5,9 @@
 //! | [`ClientAddress::peer`] | [`IpKey`](tollgate::IpKey) | the other end of the connection | nobody |
 //! | [`ClientAddress::behind`] | [`IpKey`](tollgate::IpKey) | the client of your proxies | nobody, if the proxies are as said |
 //! | [`Header`] | [`HeaderValue`](http::HeaderValue) | what a header says | anybody, unless a proxy sets it |
+//! | [`RequestMethod`] | [`Method`](http::Method) | nobody: what is asked for | |
+//! | `MatchedRoute` (feature `axum`) | `RouteTemplate` | the same | |
+//! | `KeyOwner`, `KeyFamily` (feature `keys`) | `Arc<str>`, `KeyId` | whose key was verified | nobody |
 //! | [`by`] | any | what a closure says | as the closure |
 //!
 //! A tuple of identities is an identity: each combination of their keys is counted alone. A request without the identity is
@@ -14,6 +17,7 @@ mod address;
 mod combined;
 mod forwarded;
 mod header;
+mod route;
 mod unidentified;
 
 use std::hash::Hash;
@@ -23,8 +27,12 @@ pub use {
     combined::{By, Or, OrShared, by},
     forwarded::{TrustedProxies, Via},
     header::Header,
+    route::RequestMethod,
     unidentified::Unidentified,
 };
+
+#[cfg(feature = "axum")]
+pub use route::{MatchedRoute, RouteTemplate};
 
 use crate::RequestHead;
 
