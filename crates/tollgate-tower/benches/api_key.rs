@@ -1,4 +1,5 @@
-//! What an [`ApiKeyLayer`] adds to a request, without sockets: the same service with and without it, in turns.
+//! What an [`ApiKeyLayer`] adds to a request, without sockets: the same service with and without it, in turns; and what of
+//! it the [`Gate`] takes when it is called alone.
 //!
 //! ```sh
 //! cargo bench -p tollgate-tower --bench api_key
@@ -9,7 +10,7 @@ use std::{
     convert::Infallible,
     future::Future,
     hint::black_box,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     pin::pin,
     sync::{
         Arc,
@@ -23,7 +24,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use tollgate::{
     IpKey, KeyedLimiter, Quota, TokenBucket,
-    keys::{Digester, Gate, Keyring, MemoryStore, NewKey, Prefix, Quotas, RecordLimiter, Scope},
+    keys::{Attempt, Digester, Gate, Keyring, MemoryStore, NewKey, Prefix, Quotas, RecordLimiter, Scope, UnixTime},
 };
 use tollgate_tower::{
     ApiKeyLayer,
@@ -58,7 +59,7 @@ const REQUESTS: u32 = 20_000;
 fn main() {
     let digesters =
         [("sha256", Digester::plain()), ("hmac-sha256", Digester::peppered(1, &[7; 32]).expect("long enough"))];
-    println!("{:<34} {:>12} {:>12} {:>14}", "", "ns a request", "of which ours", "allocations");
+    println!("{:<44} {:>12} {:>12} {:>12} {:>12}", "ns a request", "all", "layer", "gate", "allocations");
     for (scheme, digester) in digesters {
         for (case, limits) in [("verified", 0), ("verified, throttled, limited", 1)] {
             measure(&format!("{scheme}, {case}"), gate(digester.clone(), limits), true);
@@ -93,25 +94,35 @@ fn measure(name: &str, gate: Gate<MemoryStore>, right: bool) {
         request.extensions_mut().insert(PeerAddr(SocketAddr::from(([192, 0, 2, 1], 4711))));
         request
     };
-    let answer = |request: Request<()>| std::future::ready(Ok::<_, Infallible>(Response::new(black_box(request).into_body())));
+    let answer =
+        |request: Request<()>| std::future::ready(Ok::<_, Infallible>(Response::new(black_box(request).into_body())));
     let mut bare = service_fn(answer);
-    let layer = ApiKeyLayer::new(Arc::new(gate), ClientAddress::peer()).requires([READ]);
+    let gate = Arc::new(gate);
+    let layer = ApiKeyLayer::new(Arc::clone(&gate), ClientAddress::peer()).requires([READ]);
     let mut kept = layer.layer(service_fn(answer));
     let status = answer_of(kept.call(request())).status();
     assert_eq!(status.is_success(), right, "{status}");
 
-    let (mut without, mut with) = (Vec::new(), Vec::new());
+    let from = IpKey::from(Ipv4Addr::new(192, 0, 2, 1));
+    let check = || {
+        let attempt = Attempt::new(header.as_bytes(), from, UnixTime::now()).requires(&[READ]);
+        assert_eq!(black_box(gate.check(&attempt)).is_ok(), right);
+    };
+
+    let (mut without, mut with, mut alone) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         without.push(time(|| drop(black_box(answer_of(bare.call(request()))))));
         with.push(time(|| drop(black_box(answer_of(kept.call(request()))))));
+        alone.push(time(check));
     }
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     drop(answer_of(bare.call(request())));
     let between = ALLOCATIONS.load(Ordering::Relaxed);
     drop(answer_of(kept.call(request())));
     let after = ALLOCATIONS.load(Ordering::Relaxed);
-    let (without, with) = (median(without), median(with));
-    println!("{name:<34} {with:>12.0} {:>12.0} {:>14}", with - without, after - between - (between - before));
+    let (layer, alone) = (median(with.clone()) - median(without), median(alone));
+    let allocations = after - between - (between - before);
+    println!("{name:<44} {:>12.0} {layer:>12.0} {alone:>12.0} {allocations:>12}", median(with));
 }
 
 fn time(mut request: impl FnMut()) -> f64 {

@@ -8,6 +8,7 @@ mod axum;
 mod granted;
 mod holder;
 mod layer;
+mod observe;
 mod presented;
 mod refused;
 mod service;

@@ -11,16 +11,17 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tollgate::keys::{Attempt, KeyStore};
+use tollgate::keys::{Attempt, KeyStore, Refusal};
 use tower_service::Service;
 
 use super::{
     Granted,
     layer::Asks,
+    observe,
     presented::{mark_sensitive, presented},
     refused,
 };
-use crate::{AnswerBody, Problem, RequestHead};
+use crate::{AnswerBody, RequestHead};
 
 /// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer).
 pub struct ApiKeyService<Inner, S: KeyStore> {
@@ -38,30 +39,31 @@ impl<S: KeyStore> Asks<S>
 where
     S::Meta: Send + Sync + 'static,
 {
-    /// What the gate says to a request, or the answer to one that may not pass. Marks its key.
+    /// What the gate says to a request, or the answer to one that may not pass.
     #[expect(clippy::result_large_err, reason = "the answer is on its way out, and not passed on for long")]
-    fn decide<B>(&self, request: &mut Request<B>) -> Result<Granted<S::Meta>, Response<Bytes>> {
-        mark_sensitive(request.headers_mut(), &self.header);
-        let head = RequestHead::from(&*request);
-        let from = (self.from)(&head).map_err(|unidentified| {
-            let status = unidentified.status();
-            let title = status.canonical_reason().unwrap_or_default();
-            Problem::new(status, Problem::ABOUT_BLANK, title).detail(unidentified.to_string()).into_response()
-        })?;
+    fn decide(&self, request: &RequestHead<'_>) -> Result<Granted<S::Meta>, Response<Bytes>> {
+        let from = (self.from)(request).map_err(|error| refused::unidentified(&error))?;
         let attempt = Attempt {
-            presented: presented(head.headers, &self.header),
+            presented: presented(request.headers, &self.header),
             from,
             scopes: &self.scopes,
-            cost: self.cost.as_ref().map_or(1, |cost| cost(&head)),
+            cost: self.cost.as_ref().map_or(1, |cost| cost(request)),
             now: (self.now)(),
         };
         match self.gate.check(&attempt) {
-            Ok(grant) => Ok(Granted::new(grant)),
-            Err(refusal) => {
-                let status = self.status.as_ref().map(|status| status(&refusal));
-                Err(refused::answer(&refusal, status, &self.scopes))
+            Ok(grant) => {
+                observe::allowed();
+                Ok(Granted::new(grant))
             }
+            Err(refusal) => Err(self.answer(&refusal)),
         }
+    }
+
+    #[cold]
+    fn answer(&self, refusal: &Refusal<S::Error>) -> Response<Bytes> {
+        observe::refused(observe::reason(refusal));
+        let status = self.status.as_ref().map(|status| status(refusal));
+        refused::answer(refusal, status, &self.scopes)
     }
 }
 
@@ -80,8 +82,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let kind = match self.asks.decide(&mut request) {
+        let kind = match self.asks.decide(&RequestHead::from(&request)) {
             Ok(granted) => {
+                mark_sensitive(request.headers_mut(), &self.asks.header);
                 request.extensions_mut().insert(granted);
                 // The service that is called is the one that said it is ready.
                 Kind::Passed { response: self.inner.call(request) }
