@@ -41,10 +41,12 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller has promised.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller has promised.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -89,13 +91,13 @@ fn measure(name: &str, gate: Gate<MemoryStore>, right: bool) {
     let key = if right { issued.key } else { other.key };
     let header = HeaderValue::from_str(key.expose_secret()).expect("it is ASCII");
     let request = || {
-        let mut request = Request::new(());
+        let mut request = Request::new(0_u8);
         request.headers_mut().insert(HeaderName::from_static("x-api-key"), header.clone());
         request.extensions_mut().insert(PeerAddr(SocketAddr::from(([192, 0, 2, 1], 4711))));
         request
     };
     let answer =
-        |request: Request<()>| std::future::ready(Ok::<_, Infallible>(Response::new(black_box(request).into_body())));
+        |request: Request<u8>| std::future::ready(Ok::<_, Infallible>(Response::new(black_box(request).into_body())));
     let mut bare = service_fn(answer);
     let gate = Arc::new(gate);
     let layer = ApiKeyLayer::new(Arc::clone(&gate), ClientAddress::peer()).requires([READ]);
