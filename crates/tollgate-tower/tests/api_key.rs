@@ -28,7 +28,7 @@ use tollgate::{
     },
 };
 use tollgate_tower::{
-    ApiKeyLayer, ApiKeyService, Granted, IpNet, KeyFamily, KeyOwner, RequestHead,
+    ApiKeyLayer, ApiKeyService, Dialect, Granted, IpNet, KeyFamily, KeyOwner, RequestHead,
     identity::{ClientAddress, Identity, PeerAddr, TrustedProxies, Via},
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -346,6 +346,49 @@ fn limits_and_credits_say_when_to_come_back() {
     assert_refused(&answer, 429, QUOTA, "out of credits: 0 left, and no refill brings as many as were asked for");
     assert_eq!(answer.header("retry-after"), None);
     assert_eq!(reached.load(Ordering::Relaxed), 3);
+}
+
+/// Told of with the names that the layer gives them, in its dialect; of none otherwise.
+#[test]
+fn clients_are_told_of_limits() {
+    let setting = Setting::new();
+    let five = Duration::from_secs(5);
+    let layer = setting.layer().tell("key", five).unwrap();
+    let (structured, _) = behind(layer.clone());
+    let (seconds, _) = behind(layer.clone().dialect(Dialect::XSeconds));
+    let (epoch, _) = behind(layer.dialect(Dialect::XEpoch));
+    let (nothing, _) = behind(setting.layer());
+    let key = setting.issue(1, |new| new);
+    let headers = |answer: &Response, names: [&str; 3]| names.map(|name| answer.header(name).map(str::to_owned));
+    let (own, x) = (
+        ["ratelimit", "ratelimit-policy", "retry-after"],
+        ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"],
+    );
+    let some = |values: [&str; 3]| values.map(|value| Some(value).filter(|value| !value.is_empty()).map(str::to_owned));
+
+    let passed = with_key(&key).send(structured);
+    assert_eq!(headers(&passed, own), some([r#""key";r=1;t=5"#, r#""key";q=2;w=5"#, ""]));
+    setting.clock.advance(Duration::from_millis(500));
+    assert_eq!(headers(&with_key(&key).send(seconds), x), some(["2", "0", "5"]));
+    setting.clock.advance(Duration::from_millis(2_500));
+    let refused = with_key(&key).send(structured);
+    assert_eq!(headers(&refused, own), some([r#""key";r=0;t=2"#, r#""key";q=2;w=5"#, "2"]));
+    assert_eq!(refused.json()["violated-policies"], serde_json::json!(["key"]));
+    // By the end of the second that has begun.
+    assert_eq!(headers(&with_key(&key).send(epoch), x), some(["2", "0", "1700000003"]));
+    assert_eq!(headers(&with_key(&key).send(nothing), own), some(["", "", "2"]));
+    assert!(setting.layer().tell("k\u{fc}", five).is_err());
+}
+
+/// Waiting does not help, so it is not 429.
+#[test]
+fn what_costs_more_than_ever_passes_is_forbidden() {
+    let setting = Setting::new();
+    let (address, reached) = behind(setting.layer().cost(|_| 3));
+    let key = setting.issue(1, |new| new);
+    let answer = with_key(&key).send(address);
+    assert_refused(&answer, 403, QUOTA, "rate limited: 2 of 2 units left, the cost is more than can ever pass");
+    assert_eq!((answer.header("retry-after"), reached.load(Ordering::Relaxed)), (None, 0));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tokio::{net::TcpListener, task, time};
 use tollgate::keys::{Refusal, Scope};
 use tollgate_tower::{ApiKeyLayer, identity::ClientAddress};
 
-use crate::{admin, app::App, config::Config, items, limits::Limits, metrics, shutdown};
+use crate::{admin, app::App, config::Config, items, limits::Limits, metrics, shutdown, tiers};
 
 /// How long requests may go on after the service was asked to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -72,7 +72,8 @@ fn status(refusal: &Refusal<rusqlite::Error>) -> StatusCode {
 
 /// From the outside: the limit of an address, the key with its limits, the limit of all, the limit of a route.
 fn router(app: &Arc<App>, config: &Config) -> Result<Router, Box<dyn Error>> {
-    let key = ApiKeyLayer::new(Arc::clone(&app.gate), ClientAddress::peer()).status(status);
+    let key =
+        ApiKeyLayer::new(Arc::clone(&app.gate), ClientAddress::peer()).status(status).tell("key", tiers::WINDOW)?;
     let requires = |scope: Scope<'static>| key.clone().requires([scope]);
     let Limits { address, everybody, everybody_critical, reports } = Limits::new(config)?;
     // Of the layers in a tuple, the first is in front.

@@ -12,6 +12,7 @@ mod observe;
 mod presented;
 mod refused;
 mod service;
+mod told;
 
 pub use {
     granted::Granted,

@@ -12,12 +12,17 @@ use tollgate::keys::{Refusal, Scope};
 use crate::{Problem, identity::Unidentified};
 
 /// The answer to a refused request of which these scopes are required, with the status that was asked for if that is of
-/// an error.
-pub(super) fn answer<E>(refusal: &Refusal<E>, asked: Option<StatusCode>, scopes: &[Scope<'_>]) -> Response<Bytes> {
+/// an error. `policy` is the name of the limit that is reached.
+pub(super) fn answer<E>(
+    refusal: &Refusal<E>,
+    asked: Option<StatusCode>,
+    scopes: &[Scope<'_>],
+    policy: Option<&str>,
+) -> Response<Bytes> {
     let is_error = |status: &StatusCode| status.is_client_error() || status.is_server_error();
     let status = asked.filter(is_error).unwrap_or_else(|| status_of(refusal));
 
-    let mut response = problem(refusal, status, scopes).into_response();
+    let mut response = problem(refusal, status, scopes).violated(policy).into_response();
     let headers = response.headers_mut();
     // A 401 must have one (RFC 9110, section 15.5.2), whatever it is that somebody has chosen it for.
     let challenge = refusal.challenge().or((status == StatusCode::UNAUTHORIZED).then_some("Bearer"));
