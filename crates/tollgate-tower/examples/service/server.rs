@@ -80,7 +80,7 @@ fn router(app: &Arc<App>, config: &Config) -> Result<Router, Box<dyn Error>> {
     let items = get(items::list).layer((requires(items::READ), everybody.clone()));
     let report = post(items::report).layer((requires(items::REPORT), everybody.clone(), reports));
     let alert = post(items::alert).layer((requires(items::ALERT), everybody_critical));
-    let admin = admin::routes().layer((requires(admin::SCOPE), everybody));
+    let admin = admin::routes().route_layer((requires(admin::SCOPE), everybody));
     Ok(Router::new()
         .route("/items/", items)
         .route("/reports", report)
