@@ -135,7 +135,7 @@ impl fmt::Debug for Policy {
 }
 
 /// What a string of a structured field can hold ([RFC 9651, section 3.3.3](https://www.rfc-editor.org/rfc/rfc9651#section-3.3.3)).
-fn sendable(text: &str) -> Result<Arc<str>, TextError> {
+pub(crate) fn sendable(text: &str) -> Result<Arc<str>, TextError> {
     let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if printable && (1..=64).contains(&text.len()) { Ok(text.into()) } else { Err(TextError { text: text.to_owned() }) }
 }

@@ -64,14 +64,19 @@ struct Service {
 }
 
 impl Service {
+    /// With limits of an address and of the service that no test reaches.
     fn start(folder: &Folder, flush_seconds: u32) -> Self {
+        Self::limited(folder, flush_seconds, 100_000, 100_000)
+    }
+
+    fn limited(folder: &Folder, flush_seconds: u32, address_limit: u32, service_limit: u32) -> Self {
         let mut process = Command::new(program())
             .env("TOLLGATE_PEPPER", "32 bytes of randomness for tests")
             .env("TOLLGATE_DATABASE", folder.0.join("service.sqlite"))
             .env("TOLLGATE_LISTEN", "127.0.0.1:0")
             .env("TOLLGATE_FLUSH_SECONDS", flush_seconds.to_string())
-            .env("TOLLGATE_ADDRESS_LIMIT", "100000")
-            .env("TOLLGATE_SERVICE_LIMIT", "100000")
+            .env("TOLLGATE_ADDRESS_LIMIT", address_limit.to_string())
+            .env("TOLLGATE_SERVICE_LIMIT", service_limit.to_string())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the service starts");
@@ -233,6 +238,58 @@ fn a_restart_gives_no_second_day() {
     assert_eq!(refused.status, 429);
     let wait: u64 = refused.header("retry-after").expect("midnight").parse().expect("seconds");
     assert!(wait <= 86_400, "{wait}");
+}
+
+/// A limit that hangs on the key would be had again with each key.
+#[test]
+fn reports_are_limited_by_owner() {
+    let folder = Folder::new("reports");
+    let service = Service::start(&folder, 60);
+    let admin = service.admin.clone().expect("the first start prints a key");
+    let key = |owner| issued(&service, &admin, &json!({ "owner": owner, "scopes": "reports:write" })).1;
+    let report = |key: &str| service.send(&Request::new("POST", "/reports").key(key));
+
+    assert_eq!(report(&key("acme")).status, 201);
+    let refused = report(&key("acme"));
+    assert_eq!((refused.status, &refused.json()["violated-policies"]), (429, &json!(["reports"])));
+    assert_eq!(refused.header("retry-after"), Some("10"));
+    assert_eq!(report(&key("initech")).status, 201);
+}
+
+/// Tight limits: of the whole service, where a part is left to what is critical, and of an address, keys or not.
+#[test]
+fn limits_of_all_together_and_of_an_address() {
+    let folder = Folder::new("limits");
+    let service = Service::limited(&folder, 60, 1_000, 20);
+    let admin = service.admin.clone().expect("the first start prints a key");
+    let alert = || service.send(&Request::new("POST", "/alerts").key(&admin)).status;
+    let refused = (0..1_000).map(|_| items(&service, &admin)).find(|answer| answer.status != 200);
+    let refused = refused.expect("there is a limit");
+    assert_eq!((refused.status, &refused.json()["violated-policies"]), (429, &json!(["service"])));
+    assert_eq!([alert(), alert()], [202, 202]);
+    service.terminate();
+
+    let service = Service::limited(&folder, 60, 5, 1_000);
+    let refused = (0..1_000).map(|_| service.send(&Request::get("/"))).find(|answer| answer.status != 404);
+    let refused = refused.expect("there is a limit");
+    assert_eq!((refused.status, &refused.json()["violated-policies"]), (429, &json!(["address"])));
+}
+
+#[test]
+fn metrics_say_what_was_refused_and_not_to_whom() {
+    let folder = Folder::new("metrics");
+    let service = Service::start(&folder, 60);
+    let admin = service.admin.clone().expect("the first start prints a key");
+    let (_, key) = issued(&service, &admin, &json!({ "owner": "acme", "scopes": "items:read" }));
+    assert_eq!([items(&service, &key).status, items(&service, "tg_demo_1").status], [200, 401]);
+    let answer = service.send(&Request::get("/metrics"));
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4"));
+    for line in
+        ["tollgate_keys_allowed_total 2", r#"tollgate_keys_refused_total{reason="malformed"} 1"#, "service_keys 2"]
+    {
+        assert!(answer.body.lines().any(|said| said == line), "{line} is not in {}", answer.body);
+    }
+    assert!(!answer.body.contains("acme") && !answer.body.contains("tg_demo"), "{}", answer.body);
 }
 
 /// What the threads of [`kill_nine`] have seen of one life of the service.

@@ -3,21 +3,22 @@
 use std::{error::Error, sync::Arc};
 
 use getrandom::SysRng;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tollgate::{
     IpKey, KeyedLimiter, Quota, TokenBucket,
     keys::{Digester, Gate, Issued, Keyring, NewKey, Prefix, Scopes, UnixTime},
 };
 
-use crate::{config::Config, daily, database::Database, store::Store, tiers, usage::UsageLog};
+use crate::{config::Config, daily, database::Database, metrics, store::Store, tiers, usage::UsageLog};
 
 /// What keys of this service begin with.
 pub(crate) const PREFIX: Prefix = Prefix::literal("tg_demo");
 
 /// What all requests share.
-#[derive(Debug)]
 pub(crate) struct App {
     pub(crate) gate: Arc<Gate<Store>>,
     pub(crate) usage: UsageLog,
+    pub(crate) metrics: PrometheusHandle,
 }
 
 impl App {
@@ -32,7 +33,7 @@ impl App {
             .throttle(KeyedLimiter::<IpKey, _>::with_capacity(failures, 100_000))
             .limit(tiers::limiter(config.keys)?);
         daily::restore(&gate, &usage, UnixTime::now())?;
-        Ok(Self { gate: Arc::new(gate), usage })
+        Ok(Self { gate: Arc::new(gate), usage, metrics: metrics::install()? })
     }
 
     /// The first key, which may do everything, if there is none yet.

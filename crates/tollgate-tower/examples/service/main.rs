@@ -11,6 +11,8 @@ mod daily;
 mod database;
 mod error;
 mod items;
+mod limits;
+mod metrics;
 mod row;
 mod seed;
 mod server;

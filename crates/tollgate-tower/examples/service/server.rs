@@ -11,7 +11,7 @@ use tokio::{net::TcpListener, task, time};
 use tollgate::keys::{Refusal, Scope};
 use tollgate_tower::{ApiKeyLayer, identity::ClientAddress};
 
-use crate::{admin, app::App, config::Config, items, shutdown};
+use crate::{admin, app::App, config::Config, items, limits::Limits, metrics, shutdown, tiers};
 
 /// How long requests may go on after the service was asked to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -70,13 +70,23 @@ fn status(refusal: &Refusal<rusqlite::Error>) -> StatusCode {
     }
 }
 
-fn router(app: &Arc<App>, _config: &Config) -> Result<Router, Box<dyn Error>> {
-    let key = ApiKeyLayer::new(Arc::clone(&app.gate), ClientAddress::peer()).status(status);
+/// From the outside: the limit of an address, the key with its limits, the limit of all, the limit of a route.
+fn router(app: &Arc<App>, config: &Config) -> Result<Router, Box<dyn Error>> {
+    let key =
+        ApiKeyLayer::new(Arc::clone(&app.gate), ClientAddress::peer()).status(status).tell("key", tiers::WINDOW)?;
     let requires = |scope: Scope<'static>| key.clone().requires([scope]);
+    let Limits { address, everybody, everybody_critical, reports } = Limits::new(config)?;
+    // Of the layers in a tuple, the first is in front.
+    let items = get(items::list).layer((requires(items::READ), everybody.clone()));
+    let report = post(items::report).layer((requires(items::REPORT), everybody.clone(), reports));
+    let alert = post(items::alert).layer((requires(items::ALERT), everybody_critical));
+    let admin = admin::routes().route_layer((requires(admin::SCOPE), everybody));
     Ok(Router::new()
-        .route("/items/", get(items::list).layer(requires(items::READ)))
-        .route("/reports", post(items::report).layer(requires(items::REPORT)))
-        .route("/alerts", post(items::alert).layer(requires(items::ALERT)))
-        .merge(admin::routes().layer(requires(admin::SCOPE)))
+        .route("/items/", items)
+        .route("/reports", report)
+        .route("/alerts", alert)
+        .merge(admin)
+        .route("/metrics", get(metrics::render))
+        .layer(address)
         .with_state(Arc::clone(app)))
 }

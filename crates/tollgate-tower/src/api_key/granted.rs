@@ -1,12 +1,12 @@
 //! What a handler is told of the key that its request came with.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref};
 
 use tollgate::keys::Grant;
 
 /// The [`Grant`] of a request that has passed an [`ApiKeyLayer`](super::ApiKeyLayer), as an extension of the request.
 ///
-/// With the feature `axum` it is an extractor too. `M` is what the store keeps with each key. A clone is a count.
+/// With the feature `axum` it is an extractor too. `M` is what the store keeps with each key.
 ///
 /// ```
 /// use tollgate_tower::Granted;
@@ -15,11 +15,11 @@ use tollgate::keys::Grant;
 ///     format!("{}, tier {}", granted.record.owner, granted.record.tier)
 /// }
 /// ```
-pub struct Granted<M = ()>(Arc<Grant<M>>);
+pub struct Granted<M = ()>(Grant<M>);
 
 impl<M> Granted<M> {
-    pub(super) fn new(grant: Grant<M>) -> Self {
-        Self(Arc::new(grant))
+    pub(super) const fn new(grant: Grant<M>) -> Self {
+        Self(grant)
     }
 }
 
@@ -33,7 +33,7 @@ impl<M> Deref for Granted<M> {
 
 impl<M> Clone for Granted<M> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(self.0.clone())
     }
 }
 

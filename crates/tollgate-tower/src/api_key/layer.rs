@@ -1,6 +1,6 @@
 //! The layer: what it asks of a request, and how it answers.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, StatusCode};
 use tollgate::{
@@ -9,10 +9,11 @@ use tollgate::{
 };
 use tower_layer::Layer;
 
-use super::ApiKeyService;
+use super::{ApiKeyService, told::Named};
 use crate::{
-    RequestHead,
+    Dialect, RequestHead, TextError,
     identity::{Identity, Unidentified},
+    policy::sendable,
 };
 
 /// API keys in front of a service: a [`Gate`] is asked about each request.
@@ -86,6 +87,8 @@ pub(super) struct Asks<S: KeyStore> {
     pub(super) cost: Option<Arc<Cost>>,
     pub(super) status: Option<Arc<Status<S::Error>>>,
     pub(super) now: Arc<Now>,
+    pub(super) named: Arc<[Named]>,
+    pub(super) dialect: Dialect,
 }
 
 type From = dyn Fn(&RequestHead<'_>) -> Result<IpKey, Unidentified> + Send + Sync;
@@ -110,6 +113,8 @@ impl<S: KeyStore> ApiKeyLayer<S> {
             cost: None,
             status: None,
             now: Arc::new(UnixTime::now),
+            named: Arc::new([]),
+            dialect: Dialect::default(),
         };
         Self { asks: Arc::new(asks) }
     }
@@ -160,6 +165,35 @@ impl<S: KeyStore> ApiKeyLayer<S> {
         self.with(|asks| asks.status = Some(Arc::new(status)))
     }
 
+    /// Tells clients of one more of the gate's limits, in the order in which it has them: its name, and the time in which
+    /// it counts, the period of its quotas. Clients are told of none otherwise.
+    ///
+    /// What they are told is the limit of the key's own tier. Of a bucket with a burst of its own, that is the burst.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError`] unless the name is of 1 to 64 printable ASCII characters.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use tollgate::keys::{Digester, Gate, Keyring, MemoryStore};
+    /// # use tollgate_tower::{ApiKeyLayer, identity::ClientAddress};
+    /// # let gate = Arc::new(Gate::new(Keyring::new(Digester::plain(), MemoryStore::<()>::new())));
+    /// // A gate with one limit, of so many requests in 5 seconds: `RateLimit: "key";r=1;t=5`.
+    /// let keys = ApiKeyLayer::new(gate, ClientAddress::peer()).tell("key", Duration::from_secs(5))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tell(self, name: &str, window: Duration) -> Result<Self, TextError> {
+        let named = Named { name: sendable(name)?, window };
+        Ok(self.with(|asks| asks.named = asks.named.iter().cloned().chain([named]).collect()))
+    }
+
+    /// Clients are told of limits in these headers.
+    #[must_use]
+    pub fn dialect(self, dialect: Dialect) -> Self {
+        self.with(|asks| asks.dialect = dialect)
+    }
+
     /// The time by which keys expire and credits are refilled is that of `now`, in place of [`UnixTime::now`].
     #[must_use]
     pub fn time(self, now: impl Fn() -> UnixTime + Send + Sync + 'static) -> Self {
@@ -189,7 +223,7 @@ impl<S: KeyStore> Clone for ApiKeyLayer<S> {
 
 impl<S: KeyStore> Clone for Asks<S> {
     fn clone(&self) -> Self {
-        let Self { gate, from, header, scopes, cost, status, now } = self;
+        let Self { gate, from, header, scopes, cost, status, now, named, dialect } = self;
         Self {
             gate: Arc::clone(gate),
             from: Arc::clone(from),
@@ -198,6 +232,8 @@ impl<S: KeyStore> Clone for Asks<S> {
             cost: cost.clone(),
             status: status.clone(),
             now: Arc::clone(now),
+            named: Arc::clone(named),
+            dialect: *dialect,
         }
     }
 }

@@ -8,9 +8,11 @@ mod axum;
 mod granted;
 mod holder;
 mod layer;
+mod observe;
 mod presented;
 mod refused;
 mod service;
+mod told;
 
 pub use {
     granted::Granted,

@@ -11,16 +11,18 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tollgate::keys::{Attempt, KeyStore};
+use tollgate::keys::{Attempt, KeyStore, Refusal, UnixTime};
 use tower_service::Service;
 
 use super::{
     Granted,
     layer::Asks,
+    observe,
     presented::{mark_sensitive, presented},
     refused,
+    told::Told,
 };
-use crate::{AnswerBody, Problem, RequestHead};
+use crate::{AnswerBody, Dialect, RequestHead};
 
 /// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer).
 pub struct ApiKeyService<Inner, S: KeyStore> {
@@ -38,30 +40,40 @@ impl<S: KeyStore> Asks<S>
 where
     S::Meta: Send + Sync + 'static,
 {
-    /// What the gate says to a request, or the answer to one that may not pass. Marks its key.
+    /// What the gate says to a request, or the answer to one that may not pass.
     #[expect(clippy::result_large_err, reason = "the answer is on its way out, and not passed on for long")]
-    fn decide<B>(&self, request: &mut Request<B>) -> Result<Granted<S::Meta>, Response<Bytes>> {
-        mark_sensitive(request.headers_mut(), &self.header);
-        let head = RequestHead::from(&*request);
-        let from = (self.from)(&head).map_err(|unidentified| {
-            let status = unidentified.status();
-            let title = status.canonical_reason().unwrap_or_default();
-            Problem::new(status, Problem::ABOUT_BLANK, title).detail(unidentified.to_string()).into_response()
-        })?;
+    fn decide(&self, request: &RequestHead<'_>) -> Result<(Granted<S::Meta>, Option<Told>), Response<Bytes>> {
+        let from = (self.from)(request).map_err(|error| refused::unidentified(&error))?;
         let attempt = Attempt {
-            presented: presented(head.headers, &self.header),
+            presented: presented(request.headers, &self.header),
             from,
             scopes: &self.scopes,
-            cost: self.cost.as_ref().map_or(1, |cost| cost(&head)),
+            cost: self.cost.as_ref().map_or(1, |cost| cost(request)),
             now: (self.now)(),
         };
         match self.gate.check(&attempt) {
-            Ok(grant) => Ok(Granted::new(grant)),
-            Err(refusal) => {
-                let status = self.status.as_ref().map(|status| status(&refusal));
-                Err(refused::answer(&refusal, status, &self.scopes))
+            Ok(grant) => {
+                observe::allowed();
+                let told = Told::allowed(&self.named, &grant.limits, attempt.now, self.dialect);
+                Ok((Granted::new(grant), told))
             }
+            Err(refusal) => Err(self.answer(&refusal, attempt.now)),
         }
+    }
+
+    #[cold]
+    fn answer(&self, refusal: &Refusal<S::Error>, now: UnixTime) -> Response<Bytes> {
+        observe::refused(observe::reason(refusal));
+        let limited = match refusal {
+            Refusal::Limited { limit, denied } => self.named.get(*limit).map(|named| (named, denied)),
+            _ => None,
+        };
+        let asked = self.status.as_ref().map(|status| status(refusal));
+        let mut response = refused::answer(refusal, asked, &self.scopes, limited.map(|(named, _)| &*named.name));
+        if let Some((named, denied)) = limited {
+            Told::denied(named, denied, now).write(self.dialect, response.headers_mut());
+        }
+        response
     }
 }
 
@@ -80,11 +92,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let kind = match self.asks.decide(&mut request) {
-            Ok(granted) => {
+        let kind = match self.asks.decide(&RequestHead::from(&request)) {
+            Ok((granted, told)) => {
+                mark_sensitive(request.headers_mut(), &self.asks.header);
                 request.extensions_mut().insert(granted);
                 // The service that is called is the one that said it is ready.
-                Kind::Passed { response: self.inner.call(request) }
+                Kind::Passed { response: self.inner.call(request), told: told.map(|told| (told, self.asks.dialect)) }
             }
             Err(answer) => Kind::Refused { answer: Some(answer) },
         };
@@ -103,7 +116,7 @@ pin_project! {
 pin_project! {
     #[project = Projected]
     enum Kind<F> {
-        Passed { #[pin] response: F },
+        Passed { #[pin] response: F, told: Option<(Told, Dialect)> },
         Refused { answer: Option<Response<Bytes>> },
     }
 }
@@ -116,8 +129,11 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().kind.project() {
-            Projected::Passed { response } => {
-                let response = ready!(response.poll(context))?;
+            Projected::Passed { response, told } => {
+                let mut response = ready!(response.poll(context))?;
+                if let Some((told, dialect)) = told.take() {
+                    told.write(dialect, response.headers_mut());
+                }
                 Poll::Ready(Ok(response.map(AnswerBody::inner)))
             }
             Projected::Refused { answer } => {
