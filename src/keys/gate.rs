@@ -298,6 +298,13 @@ pub struct Grant<M = ()> {
     pub upgrade: Option<Digest>,
 }
 
+impl<M> Clone for Grant<M> {
+    fn clone(&self) -> Self {
+        let Self { record, limits, credits, upgrade } = self;
+        Self { record: Arc::clone(record), limits: limits.clone(), credits: *credits, upgrade: *upgrade }
+    }
+}
+
 impl<M> Grant<M> {
     /// What the tightest of the limits said, the one with the fewest units left: what to tell the client of.
     #[must_use]
