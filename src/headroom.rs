@@ -1,6 +1,6 @@
 //! What a request must leave for others.
 
-use crate::{Allowed, Decision, Limiter, Timestamp};
+use crate::{Allowed, Decision, Denied, Limiter, Timestamp, Undo};
 
 /// What a request must leave for others: so many units, so many percent of what the limiter can hold, or both.
 ///
@@ -126,5 +126,19 @@ impl<L: Limiter> Limiter for Leaving<L> {
     #[inline]
     fn reset_at(&self, now: Timestamp) {
         self.limiter.reset_at(now);
+    }
+}
+
+impl<L: Undo> Undo for Leaving<L> {
+    type Taken = L::Taken;
+
+    #[inline]
+    fn take_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Result<(Allowed, L::Taken), Denied> {
+        self.limiter.take_leaving_at(cost, self.leave.and(leave), now)
+    }
+
+    #[inline]
+    fn undo_at(&self, taken: L::Taken, cost: u64, now: Timestamp) {
+        self.limiter.undo_at(taken, cost, now);
     }
 }

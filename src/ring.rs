@@ -84,6 +84,16 @@ struct Place {
     slot: u64,
 }
 
+/// Places that were claimed at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The head that followed.
+    head: u64,
+    cost: u64,
+    /// The time that was written into them, in nanoseconds.
+    at: u64,
+}
+
 /// What a slot says of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
@@ -93,17 +103,6 @@ enum Entry {
     Unwritten,
     /// Given out again since the head was loaded.
     Overtaken,
-}
-
-/// Units that were claimed together, and what there is to undo it by.
-#[derive(Clone, Copy, Debug)]
-pub struct Claim {
-    /// The head's word after it.
-    head: u64,
-    /// How many there are.
-    cost: u64,
-    /// The time that they were entered at, in nanoseconds.
-    at: u64,
 }
 
 /// The head was out of date: load it again.
@@ -133,7 +132,7 @@ impl<'a> Ring<'a> {
         Self { head: state.word, slots: state.beside, limit, window }
     }
 
-    /// Admits `cost` units at `now`, and claims them if `take`; a cost of 0 asks for one.
+    /// Admits `cost` units at `now` if `take`, with the claim that was made; a cost of 0 asks for one.
     pub(crate) fn decide<O: Owner>(&self, owner: O, cost: u64, now: u64, take: bool) -> Result<Answer<Claim>, O::Gone> {
         let mut back_off = BackOff::from_swaps();
         loop {
@@ -214,35 +213,38 @@ impl<'a> Ring<'a> {
         Ok(())
     }
 
-    /// Gives back `cost` of the units that were `taken`, or as many as have not left the window by the `latest` time that
-    /// anybody may have gone by.
+    /// Gives back `cost` of the units that were claimed, unless they have left the window, by `latest` or by the time of the
+    /// newest unit.
     ///
-    /// They are the newest, unless others have claimed places since. Then as many of the oldest that are in use are given back
-    /// in their stead: what stays is as much, and none of it leaves the window earlier than without this claim. Each undo
-    /// lets go of one for one, so while these are in use there are as many that stand for them. Where a place among the oldest
-    /// is claimed by another thread that does not come to write it, it and those after it stay until they leave the window.
+    /// They are the newest, unless others have claimed places since. Then as many of the oldest live places are given up in
+    /// their stead. What stays is never less than what would be there without this claim: as many, and one by one none that
+    /// leaves the window earlier. (Of two rows of times in order, each no earlier than its counterpart, take the first away
+    /// from the later row and any from the other: that still holds.) Where a place among these is claimed by another thread
+    /// that does not come to write it, it stays until it leaves the window.
     pub(crate) fn undo<O: Owner>(
         &self,
         owner: O,
-        taken: Claim,
+        claim: Claim,
         cost: u64,
         latest: impl Fn() -> u64,
     ) -> Result<(), O::Gone> {
         let mut back_off = BackOff::from_waits();
-        let cost = cost.min(taken.cost);
-        let word = self.load(owner)?;
-        let mut left = cost - if word == taken.head { self.give_back_newest(word, cost) } else { 0 };
-        for _ in 0..=PATIENCE {
+        let mut left = cost.min(claim.cost);
+        for attempt in 0..=PATIENCE {
             let word = self.load(owner)?;
-            let latest = latest();
-            if left == 0 || taken.at + self.window <= latest {
-                break;
-            }
-            if let Ok(view) = self.view(word, latest) {
-                let count = self.written(word, view.gone + view.in_use().min(left));
-                if self.give_up_oldest(word, count).is_ok() {
-                    left -= count - view.gone;
+            if attempt == 0 && word == claim.head {
+                left -= self.give_back_newest(word, left);
+            } else if let Entry::Used(newest) = self.entry(self.back(self.unpack(word).next, 1)) {
+                if newest.max(latest()).saturating_sub(claim.at) >= self.window {
+                    break;
                 }
+                let count = self.written(word, left.min(self.unpack(word).live));
+                if self.give_up_oldest(word, count).is_ok() {
+                    left -= count;
+                }
+            }
+            if left == 0 {
+                break;
             }
             back_off = back_off.spin();
         }

@@ -9,11 +9,11 @@ use crate::{Allowed, Decision, Denied, Headroom, Limiter, Timestamp};
 ///
 /// A [`refund`](Limiter::refund) does not know which check it undoes, and takes the newest units that are in use for its
 /// own. An undo does: it puts back of the units that were taken as many as time has not regained since, and never any of
-/// somebody else's, whatever others took or put back meanwhile and in whatever order. A window or a log has regained them once
-/// it has forgotten them; until then it is left as if the check had not been, but that of a log which others have taken of
-/// since the newer units may stay in use. What a bucket has gained since the check counts as gained of these units first: if
-/// that is nothing it is left as if the check had not been, and never fuller than that. (A [`reset`](Limiter::reset) meanwhile
-/// is not noticed: then units of others may be put back.)
+/// somebody else's, whatever others took or undid meanwhile and in whatever order. Right after the check it leaves the
+/// limiter as if neither had happened.
+///
+/// Not noticed are a [`reset`](Limiter::reset) or a refund by somebody else meanwhile, and a clock that steps back: after one
+/// of these, units of others may be put back.
 ///
 /// The state that newcomers share in a keyed limiter without room for them is not undone, as it is not refunded.
 ///

@@ -1,177 +1,158 @@
-//! What was taken is put back later: as much of it as time has not regained, and nothing of anybody else's.
+//! What is taken can be kept and put back, in any order, in part, and as late as one likes: never more than what was taken, and
+//! never anybody else's.
 #![cfg(not(loom))]
 
-// Not all of it is of use here.
-#[allow(unused_macros)]
+#[macro_use]
 mod runner;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
+use proptest::{collection::vec, prelude::*};
 use runner::hold;
 use tollgate::{
-    Algorithm, FixedWindow, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, RateLimiter, SlidingLog,
-    SlidingWindow, TokenBucket, Undo,
+    Algorithm, Clock, Decision, FixedWindow, Headroom, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota,
+    QuotaError, RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket, Undo,
 };
 
-const TEN: Quota = Quota::per_second(10);
+const START: u64 = 1_790_000_000_123_456_789;
 
-fn left(limiter: &impl Limiter) -> u64 {
-    limiter.peek_n(0).map_or_else(|denied| denied.remaining, |allowed| allowed.remaining)
+/// An algorithm that can be made of a limit per second.
+trait PerSecond: Algorithm + Copy {
+    fn per_second(limit: u64) -> Self;
 }
 
-/// What is done to a limiter of every kind.
-trait Story {
-    fn tell<L: Undo>(&self, name: &str, limiter: &L, twin: &L, clock: &ManualClock);
-
-    fn by<A: Algorithm + Copy>(&self, algorithm: A) {
-        let clock = ManualClock::new();
-        let [limiter, twin] = [(); 2].map(|()| RateLimiter::with_clock(algorithm, clock.clone()));
-        self.tell(&format!("{algorithm:?}"), &limiter, &twin, &clock);
-        let clock = ManualClock::new();
-        let keyed = KeyedLimiter::<u64, _, _>::with_clock(algorithm, 10, clock.clone());
-        self.tell(&format!("keyed {algorithm:?}"), &keyed.key(&7), &keyed.key(&8), &clock);
-    }
-
-    fn by_all(&self, quota: Quota) {
-        self.by(FixedWindow::new(quota).unwrap());
-        self.by(SlidingWindow::new(quota).unwrap());
-        self.by(SlidingLog::new(quota).unwrap());
-        self.by(TokenBucket::new(quota).unwrap());
-        self.by(LeakyBucket::new(quota).unwrap());
-    }
-}
-
-#[test]
-fn no_more_is_put_back_than_was_taken() {
-    struct Much;
-    impl Story for Much {
-        fn tell<L: Undo>(&self, name: &str, limiter: &L, _: &L, clock: &ManualClock) {
-            // Also where a log has gone round.
-            for _ in 0..3 {
-                assert!(limiter.check_n(3).is_ok());
-                let (_, nothing) = limiter.take(0).unwrap();
-                let (_, taken) = limiter.take(2).unwrap();
-                limiter.undo(taken, u64::MAX);
-                assert_eq!(left(limiter), 7, "{name}");
-                limiter.undo(nothing, u64::MAX);
-                assert_eq!(left(limiter), 7, "{name}");
-                clock.advance(Duration::from_secs(2));
-                assert!(limiter.check_n(10).is_ok());
-                clock.advance(Duration::from_secs(2));
+macro_rules! per_second {
+    ($($algorithm:ident),+) => {$(
+        impl PerSecond for $algorithm {
+            fn per_second(limit: u64) -> Self {
+                $algorithm::new(Quota::per_second(limit)).unwrap()
             }
         }
-    }
-    Much.by_all(TEN);
+    )+};
 }
 
-#[test]
-fn a_part_is_put_back() {
-    struct Half;
-    impl Story for Half {
-        fn tell<L: Undo>(&self, name: &str, limiter: &L, _: &L, _: &ManualClock) {
-            let [first, second] = [4, 6].map(|cost| limiter.take(cost).unwrap().1);
-            limiter.undo(first, 3);
-            assert_eq!(left(limiter), 3, "{name}");
-            limiter.undo(second, 4);
-            assert_eq!(left(limiter), 7, "{name}");
+per_second!(FixedWindow, SlidingWindow, SlidingLog, TokenBucket, LeakyBucket);
+
+/// A request that passed: its units, less those that were put back, and when.
+#[derive(Clone, Copy, Debug)]
+struct Passed<T> {
+    cost: u64,
+    at: Timestamp,
+    /// What there is to undo it by, until it has been undone.
+    taken: Option<T>,
+}
+
+/// What a limiter says now and later, for all costs that make a difference.
+fn sayings(limiter: &impl Limiter, now: Timestamp) -> Vec<Decision> {
+    let waits = [0, 1, 49_000, 100_000_000, 333_333_334, 1_000_000_000, 1_500_000_000];
+    let times = waits.map(|wait| now + Duration::from_nanos(wait));
+    times.iter().flat_map(|&time| (0..13).map(move |cost| limiter.peek_n_at(cost, time))).collect()
+}
+
+fn agrees_with_a_world_in_which_it_never_was<A: PerSecond>() {
+    // What is done (0..3: take, 3..6: undo), when, which of those that passed, for how many units.
+    let later = prop_oneof![
+        4 => Just(0),
+        1 => 0..200_u64,
+        2 => (1..13_u64).prop_map(|tenths| tenths * 100_000_000),
+        1 => 0..3_000_000_000_u64,
+    ];
+    let steps = vec((0..6_u8, later, any::<prop::sample::Index>(), 1..5_u64), 1..16);
+    hold(1_000, (1..13_u64, any::<bool>(), steps), |(limit, keyed, steps)| {
+        let algorithm = A::per_second(limit);
+        let clock = ManualClock::starting_at(Timestamp::from_nanos(START));
+        let keys: KeyedLimiter<str, A, ManualClock> = KeyedLimiter::with_clock(algorithm, 10, clock.clone());
+        if keyed {
+            undo_in_any_order(&keys.key("one"), algorithm, &clock, steps)
+        } else {
+            undo_in_any_order(&RateLimiter::with_clock(algorithm, clock.clone()), algorithm, &clock, steps)
         }
-    }
-    Half.by_all(TEN);
-}
-
-/// However long ago it was, and however often the places of a log have been used since.
-#[test]
-fn what_is_long_past_puts_nothing_back() {
-    struct Late(u32);
-    impl Story for Late {
-        fn tell<L: Undo>(&self, name: &str, limiter: &L, _: &L, clock: &ManualClock) {
-            let (_, taken) = limiter.take(3).unwrap();
-            for _ in 0..self.0 {
-                clock.advance(Duration::from_secs(2));
-                assert!(limiter.check_n(10).is_ok());
-            }
-            limiter.undo(taken, 3);
-            assert_eq!(left(limiter), 0, "{name} after {} windows", self.0);
-        }
-    }
-    (1..10).for_each(|windows| Late(windows).by_all(TEN));
-}
-
-/// In a log the oldest units are given back for others: so those of the first may not be its own any more.
-#[test]
-fn what_stands_for_others_is_put_back_too() {
-    struct Three;
-    impl Story for Three {
-        fn tell<L: Undo>(&self, name: &str, limiter: &L, _: &L, _: &ManualClock) {
-            let [first, second, _] = [1; 3].map(|cost| limiter.take(cost).unwrap().1);
-            limiter.undo(second, 1);
-            limiter.undo(first, 1);
-            assert_eq!(left(limiter), 9, "{name}");
-        }
-    }
-    Three.by_all(TEN);
-}
-
-/// The last one has taken at a later time than that which was undone before: the state is the same as if it had not.
-#[test]
-fn a_state_that_has_come_back_is_not_taken_for_ones_own() {
-    struct Back;
-    impl Story for Back {
-        fn tell<L: Undo>(&self, name: &str, limiter: &L, twin: &L, clock: &ManualClock) {
-            let [others, own] = [2, 1].map(|cost| limiter.take(cost).unwrap().1);
-            limiter.undo(others, 2);
-            clock.advance(Duration::from_millis(50));
-            assert!(limiter.check_n(2).is_ok() && twin.check_n(2).is_ok());
-            limiter.undo(own, 1);
-            assert_eq!(limiter.peek_n(9), twin.peek_n(9), "{name}");
-        }
-    }
-    Back.by_all(TEN);
-}
-
-/// What comes: so long after the one before, so many units, of which so many are put back, after so many more have come.
-type Step = (u64, u64, u64, usize);
-
-/// Twins take only what is never put back. Whatever is put back in whatever order, they are never behind; nor ahead, where
-/// it is a count that is kept, or no time has passed.
-#[derive(Debug)]
-struct Steps(Vec<Step>);
-
-impl Story for Steps {
-    fn tell<L: Undo>(&self, name: &str, limiter: &L, twin: &L, clock: &ManualClock) {
-        let mut taken = Vec::new();
-        let counts = name.contains("Window");
-        let mut exact = true;
-        let rest = [(0, 0, 0, 0); 8];
-        for (nth, &(later, cost, back, wait)) in self.0.iter().chain(&rest).enumerate() {
-            clock.advance(Duration::from_nanos(later));
-            exact &= counts || later == 0;
-            if let Ok((_, token)) = limiter.take(cost) {
-                let back = back.min(cost);
-                assert!(twin.check_n(cost - back).is_ok(), "{name}: there was room for more in the limiter");
-                taken.push((nth + wait, token, back));
-            }
-            taken.retain(|&(when, token, back)| {
-                if when <= nth {
-                    limiter.undo(token, back);
-                }
-                when > nth
-            });
-            if taken.is_empty() {
-                assert!(left(limiter) <= left(twin), "{name}: {} > {}", left(limiter), left(twin));
-                assert!(!exact || left(limiter) == left(twin), "{name}: {} < {}", left(limiter), left(twin));
-            }
-        }
-    }
-}
-
-#[test]
-fn whatever_the_order_nobody_gains() {
-    let later = prop_oneof![3 => Just(0), 2 => 0..300_u64, 1 => 0..3_000_u64];
-    let steps = vec((later, 0..4_u64, 0..4_u64, 0..8_usize), 1..30);
-    hold(800, (1..8_u64, steps), |(limit, steps)| -> TestCaseResult {
-        Steps(steps).by_all(Quota::new(limit, Duration::from_nanos(1_000)));
-        Ok(())
     });
+}
+
+fn undo_in_any_order<A: PerSecond, L: Undo>(
+    limiter: &L,
+    algorithm: A,
+    clock: &ManualClock,
+    steps: Vec<(u8, u64, prop::sample::Index, u64)>,
+) -> Result<(), TestCaseError> {
+    let mut passed: Vec<Passed<L::Taken>> = Vec::new();
+    let mut stood_still = true;
+    for (what, later, which, cost) in steps {
+        clock.advance(Duration::from_nanos(later));
+        stood_still &= later == 0 || passed.is_empty();
+        let now = clock.now();
+        if what < 3 {
+            if let Ok((_, taken)) = limiter.take_leaving_at(cost, Headroom::NONE, now) {
+                passed.push(Passed { cost, at: now, taken: Some(taken) });
+            }
+        } else if !passed.is_empty() {
+            let one = which.index(passed.len());
+            if let Some(taken) = passed[one].taken.take() {
+                limiter.undo(taken, cost);
+                passed[one].cost = passed[one].cost.saturating_sub(cost);
+            }
+        }
+        let twin = RateLimiter::with_clock(algorithm, ManualClock::starting_at(Timestamp::from_nanos(START)));
+        for passed in passed.iter().filter(|passed| passed.cost > 0) {
+            prop_assert!(twin.check_n_at(passed.cost, passed.at).is_ok());
+        }
+        for (found, without) in sayings(limiter, now).into_iter().zip(sayings(&twin, now)) {
+            if stood_still {
+                prop_assert_eq!(found.is_ok(), without.is_ok());
+            }
+            match (found, without) {
+                (Ok(found), Ok(without)) => prop_assert!(found.remaining <= without.remaining),
+                (Ok(found), Err(without)) => prop_assert!(false, "{found:?}, but without what was undone {without:?}"),
+                (Err(_), _) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+for_all_algorithms!(undone, agrees_with_a_world_in_which_it_never_was);
+
+fn bucket(clock: &ManualClock) -> Result<RateLimiter<TokenBucket, ManualClock>, QuotaError> {
+    Ok(RateLimiter::with_clock(TokenBucket::new(Quota::per_second(10).burst(20))?, clock.clone()))
+}
+
+/// To take the place that a step was given for where its units still are: those before it may have been put back since.
+#[test]
+fn what_was_undone_before_does_not_let_a_later_undo_take_from_others() {
+    let clock = ManualClock::new();
+    let limiter = bucket(&clock).unwrap();
+    let (_, first) = limiter.take(10).unwrap();
+    let (_, second) = limiter.take(10).unwrap();
+    limiter.undo(first, 10);
+    clock.advance(Duration::from_secs(1)); // what the second has taken is regained
+    assert!(limiter.check_n(10).is_ok());
+    limiter.undo(second, 10);
+    assert_eq!(limiter.peek_n(0).unwrap().remaining, 10);
+}
+
+#[test]
+fn more_than_was_taken_is_not_put_back() {
+    let clock = ManualClock::new();
+    let limiter = bucket(&clock).unwrap();
+    assert!(limiter.check_n(10).is_ok());
+    let (_, taken) = limiter.take(5).unwrap();
+    limiter.undo(taken, u64::MAX);
+    assert_eq!(limiter.peek_n(0).unwrap().remaining, 10);
+}
+
+#[test]
+fn limiters_behind_pointers_and_with_headroom_can_undo() {
+    fn back_and_forth(limiter: impl Undo) {
+        let before = limiter.peek_n(0);
+        let (_, taken) = limiter.take(3).unwrap();
+        assert_ne!(limiter.peek_n(0), before);
+        limiter.undo(taken, 3);
+        assert_eq!(limiter.peek_n(0), before);
+    }
+    let limiter = Arc::new(bucket(&ManualClock::new()).unwrap());
+    back_and_forth(&limiter);
+    back_and_forth((&*limiter).leaving(Headroom::units(5)));
+    back_and_forth(Box::new(&limiter));
+    back_and_forth(limiter);
 }

@@ -183,7 +183,7 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
     fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64;
 }
 
-/// The word that a step left, the units that it took, and when.
+/// A step: the word that it left, the units that it took, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     after: u64,
@@ -252,7 +252,6 @@ impl<R: Rule> Algorithm for R {
         cost: u64,
         latest: impl Fn() -> Timestamp,
     ) -> Result<(), O::Gone> {
-        // Also if the word is the one that was left: others may have brought it back, at a later time.
         replace(place, owner, |word| Rule::undo(self, word, &taken, cost.min(taken.cost), latest()))
     }
 
