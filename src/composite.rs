@@ -41,8 +41,8 @@ use crate::{Allowed, Decision, Denied, Headroom, Limiter, Timestamp};
 ///
 /// # How, and what others see of it
 ///
-/// First all parts are looked at. If one refuses, that is all: nothing was taken, not for a moment. Otherwise they are taken
-/// one after the other, in their order. A later one may refuse even so, if another thread took its last units since it was
+/// First all parts but the first are looked at. If one refuses, that is all: nothing was taken, not for a moment. Otherwise
+/// they are taken one after the other, in their order. A later one may refuse even so, if another thread took its last units since it was
 /// looked at, or if it is there twice. Then those before it are given back, but for what time has regained since they were
 /// taken, and never a unit of anybody else's; see [`Undo`](crate::Undo).
 ///
@@ -233,7 +233,12 @@ impl<P: Parts> Composite<P> {
     }
 
     fn decide(&self, request: Request, agree: &mut dyn FnMut(&Allowed) -> bool) -> Result<Allowed, Refusal> {
-        self.survey(request, None)?;
+        // The first is asked as it is taken: if it refuses, nothing is in hand.
+        let Request { cost, leave, now } = request;
+        let refuses = |index: usize| self.parts.part(index).peek_n_leaving_at(cost, leave, now).is_err();
+        if (1..self.parts.len()).any(refuses) {
+            self.survey(request, None)?;
+        }
         match self.take(0, NO_PART, request, agree) {
             Ok(allowed) | Err(Stopped::CalledOff(allowed)) => Ok(allowed),
             Err(Stopped::Refused(limit, denied)) => self.survey(request, Some((limit, denied))),
