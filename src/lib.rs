@@ -33,19 +33,22 @@ mod headroom;
 pub mod keyed;
 #[cfg(feature = "keys")]
 pub mod keys;
+#[cfg(feature = "std")]
+mod ledger;
 mod limiter;
 mod memory;
 mod priority;
 mod quota;
 mod rate_limiter;
 mod ratio;
+#[cfg(feature = "std")]
+mod reserve;
+mod returns;
 mod ring;
 mod sync;
 mod timestamp;
 mod undo;
 
-#[cfg(feature = "std")]
-pub use clock::Ticker;
 pub use {
     algorithm::{Algorithm, FixedWindow, LeakyBucket, SlidingLog, SlidingWindow, TokenBucket},
     clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
@@ -60,4 +63,9 @@ pub use {
     rate_limiter::RateLimiter,
     timestamp::Timestamp,
     undo::Undo,
+};
+#[cfg(feature = "std")]
+pub use {
+    clock::Ticker,
+    reserve::{Booking, Reserve},
 };
