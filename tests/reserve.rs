@@ -134,11 +134,11 @@ fn those_behind_a_cancelled_booking_move_up() {
         reserve(10, Duration::ZERO).commit();
         let [first, second, third] = [10, 10, 10].map(|cost| reserve(cost, Duration::from_secs(9)));
         drop(first);
-        // Where the second began is where the first ended, and now is where that began.
-        clock.advance(millis(500));
+        // The second stands where the first stood, and time has reached the middle of it.
+        clock.advance(millis(1_500));
         drop(second);
-        assert_eq!(limiter.check().unwrap_err().retry_after, Some(millis(600)));
-        clock.advance(millis(1_000));
+        assert_eq!(limiter.check().unwrap_err().retry_after, Some(millis(100)));
+        clock.advance(millis(300));
         drop(third);
         assert_eq!(left(&limiter), 10);
     });

@@ -61,22 +61,24 @@ fn nanos() -> impl Strategy<Value = u64> {
     ]
 }
 
-fn op(undo: bool) -> impl Strategy<Value = Op> {
+fn op(past_the_ledger: bool) -> impl Strategy<Value = Op> {
     let cost = || prop_oneof![4 => 1..6_u64, 1 => 0..13_u64];
     let longest = prop_oneof![
         1 => Just(Duration::ZERO),
         3 => nanos().prop_map(Duration::from_nanos),
         1 => Just(Duration::MAX)
     ];
+    let [others, undone] = if past_the_ledger { [6, 8] } else { [1, 0] };
+    let wait = prop_oneof![nanos(), (1..13_u64).prop_map(|tenths| tenths * 100_000_000)];
     prop_oneof![
         3 => cost().prop_map(|cost| Op::Check { cost }),
         6 => (cost(), longest).prop_map(|(cost, longest)| Op::Reserve { cost, longest }),
         2 => (any::<Index>(), 0..25_u64).prop_map(|(which, tenths)| Op::Settle { which, tenths }),
         4 => any::<Index>().prop_map(|which| Op::Cancel { which }),
         1 => cost().prop_map(|cost| Op::Charge { cost }),
-        4 => nanos().prop_map(|nanos| Op::Wait { nanos }),
-        if undo { 2 } else { 0 } => cost().prop_map(|cost| Op::Take { cost }),
-        if undo { 2 } else { 0 } => any::<Index>().prop_map(|which| Op::Undo { which }),
+        4 => wait.prop_map(|nanos| Op::Wait { nanos }),
+        others => cost().prop_map(|cost| Op::Take { cost }),
+        undone => any::<Index>().prop_map(|which| Op::Undo { which }),
     ]
 }
 
@@ -246,22 +248,26 @@ fn holds<L: Reserve + Undo + Copy>(
 fn in_any_order(past_the_ledger: bool) {
     let quotas = (prop_oneof![Just(1_u64), Just(2), Just(5), Just(8), Just(10)], 1..13_u64);
     let kinds = (any::<bool>(), any::<bool>());
-    hold(2_000, (quotas, kinds, vec(op(past_the_ledger), 1..24)), |((limit, burst), (leaky, keyed), ops)| {
-        let quota = Quota::per_second(limit).burst(burst);
-        let clock = ManualClock::starting_at(Timestamp::from_nanos(START));
-        macro_rules! with {
-            ($algorithm:expr) => {
-                if keyed {
-                    let many: KeyedLimiter<str, _, _> = KeyedLimiter::with_clock($algorithm, 10, clock.clone());
-                    holds(many.key("one"), &clock, (limit, burst, leaky), past_the_ledger, ops)
-                } else {
-                    let one = RateLimiter::with_clock($algorithm, clock.clone());
-                    holds(&one, &clock, (limit, burst, leaky), past_the_ledger, ops)
-                }
-            };
-        }
-        if leaky { with!(LeakyBucket::new(quota).unwrap()) } else { with!(TokenBucket::new(quota).unwrap()) }
-    });
+    hold(
+        if past_the_ledger { 8_000 } else { 2_000 },
+        (quotas, kinds, vec(op(past_the_ledger), 1..24)),
+        |((limit, burst), (leaky, keyed), ops)| {
+            let quota = Quota::per_second(limit).burst(burst);
+            let clock = ManualClock::starting_at(Timestamp::from_nanos(START));
+            macro_rules! with {
+                ($algorithm:expr) => {
+                    if keyed {
+                        let many: KeyedLimiter<str, _, _> = KeyedLimiter::with_clock($algorithm, 10, clock.clone());
+                        holds(many.key("one"), &clock, (limit, burst, leaky), past_the_ledger, ops)
+                    } else {
+                        let one = RateLimiter::with_clock($algorithm, clock.clone());
+                        holds(&one, &clock, (limit, burst, leaky), past_the_ledger, ops)
+                    }
+                };
+            }
+            if leaky { with!(LeakyBucket::new(quota).unwrap()) } else { with!(TokenBucket::new(quota).unwrap()) }
+        },
+    );
 }
 
 #[test]
