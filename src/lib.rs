@@ -36,6 +36,8 @@ pub mod keys;
 #[cfg(feature = "std")]
 mod ledger;
 mod limiter;
+#[cfg(feature = "std")]
+mod line;
 mod memory;
 mod priority;
 mod quota;
@@ -46,9 +48,13 @@ mod reserve;
 mod returns;
 mod ring;
 mod sync;
+#[cfg(feature = "std")]
+mod timer;
 mod timestamp;
 mod undo;
 
+#[cfg(feature = "tokio")]
+pub use timer::TokioTimer;
 pub use {
     algorithm::{Algorithm, FixedWindow, LeakyBucket, SlidingLog, SlidingWindow, TokenBucket},
     clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
@@ -67,5 +73,7 @@ pub use {
 #[cfg(feature = "std")]
 pub use {
     clock::Ticker,
+    line::{Line, WaitError},
     reserve::{Booking, Reserve},
+    timer::Timer,
 };
