@@ -363,6 +363,13 @@ impl<P: Parts> Limiter for Composite<P> {
         self.survey(Request { cost, leave, now }, None).map_err(|refusal| refusal.joint)
     }
 
+    /// No part lets it pass earlier than it does by itself.
+    fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        (0..self.parts.len()).try_fold(Duration::ZERO, |longest, index| {
+            Some(longest.max(self.parts.part(index).forecast_at(ahead, cost, leave, now)?))
+        })
+    }
+
     fn check_and(
         &self,
         cost: u64,
