@@ -141,4 +141,8 @@ impl<L: Undo> Undo for Leaving<L> {
     fn undo_at(&self, taken: L::Taken, cost: u64, now: Timestamp) {
         self.limiter.undo_at(taken, cost, now);
     }
+
+    fn delays(&self) -> bool {
+        self.limiter.delays()
+    }
 }

@@ -11,6 +11,7 @@
 //! - A [`KeyedLimiter`] is one limiter for each of millions of keys, in fixed memory; [`Tiers`] give keys different
 //!   quotas, [`IpKey`] makes a key of an address.
 //! - A [`Composite`] is several limits as one, and [`Priority`] says who yields first.
+//! - A [`Lease`] takes units ahead for one thread, where a limiter that all threads share is too slow.
 #![cfg_attr(
     feature = "keys",
     doc = "- A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and"
@@ -33,6 +34,7 @@ mod headroom;
 pub mod keyed;
 #[cfg(feature = "keys")]
 pub mod keys;
+mod lease;
 mod limiter;
 mod memory;
 mod priority;
@@ -54,6 +56,7 @@ pub use {
     error::QuotaError,
     headroom::{Headroom, Leaving},
     keyed::{IpKey, KeyedLimiter, SecretState, Tiers},
+    lease::Lease,
     limiter::Limiter,
     priority::Priority,
     quota::Quota,

@@ -201,6 +201,15 @@ macro_rules! limiter_behind {
             fn now(&self) -> Timestamp {
                 (**self).now()
             }
+            // Not by the time: a lease need not look at it.
+            #[inline]
+            fn check(&self) -> Decision {
+                (**self).check()
+            }
+            #[inline]
+            fn check_n(&self, cost: u64) -> Decision {
+                (**self).check_n(cost)
+            }
             #[inline]
             fn check_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
                 (**self).check_n_leaving_at(cost, leave, now)

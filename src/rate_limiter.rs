@@ -114,4 +114,8 @@ impl<A: Algorithm, C: Clock> Undo for RateLimiter<A, C> {
         let latest = || self.clock.now().max(now);
         let Ok(()) = self.algorithm.undo(self.state.place(), Sole, taken, cost, latest);
     }
+
+    fn delays(&self) -> bool {
+        self.algorithm.delays()
+    }
 }

@@ -99,6 +99,10 @@ impl Rule for LeakyBucket {
         self.quota()
     }
 
+    fn delays(&self) -> bool {
+        true
+    }
+
     fn fresh(&self, now: Timestamp) -> u64 {
         self.bucket.fresh(now)
     }

@@ -1,7 +1,7 @@
 //! One key of a keyed limiter, as a limiter.
 
 use super::{KeyedLimiter, plan::Plan, print::Print, table::TakenOf};
-use crate::{Allowed, Clock, Decision, Denied, Headroom, Limiter, Timestamp, Undo, undo};
+use crate::{Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, Timestamp, Undo, undo};
 
 /// One key of a [`KeyedLimiter`], as a [`Limiter`]: what [`KeyedLimiter::key`] returns.
 ///
@@ -73,5 +73,9 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Undo for OneKey<'_, K, A, C, S> {
         if let Some(taken) = taken {
             self.limiter.table.undo(self.print, taken, cost, || self.now().max(now));
         }
+    }
+
+    fn delays(&self) -> bool {
+        self.limiter.table.plan().algorithm(0).delays()
     }
 }
