@@ -178,24 +178,31 @@ impl<L: Undo> Lease<L> {
         }
     }
 
-    /// The answer to `cost` units if they are in hand, of which so many are then left.
+    /// What is in hand after `cost` units of it, if it has them.
     #[inline(always)]
-    fn offer(&self, cost: u64) -> Option<(Allowed, u64)> {
+    fn after(&self, cost: u64) -> Option<u64> {
         let in_hand = self.in_hand.get();
-        if cost.max(1) > in_hand {
-            return None;
-        }
+        (cost.max(1) <= in_hand).then(|| in_hand - cost)
+    }
+
+    /// What was said, with so many units in hand.
+    #[inline(always)]
+    fn answer(&self, in_hand: u64) -> Allowed {
         let said = self.said.get();
-        let left = in_hand - cost;
-        Some((Allowed { remaining: said.remaining.saturating_add(left), ..said }, left))
+        Allowed {
+            limit: said.limit,
+            remaining: said.remaining.saturating_add(in_hand),
+            reset_after: said.reset_after,
+            delay: said.delay,
+        }
     }
 
     /// Spends `cost` units if they are in hand.
     #[inline(always)]
     fn spend(&self, cost: u64) -> Option<Allowed> {
-        let (allowed, left) = self.offer(cost)?;
+        let left = self.after(cost)?;
         self.in_hand.set(left);
-        Some(allowed)
+        Some(self.answer(left))
     }
 
     /// Decides on `cost` units, more than are in hand, at `now`.
@@ -209,10 +216,10 @@ impl<L: Undo> Lease<L> {
         let lacking = cost - self.in_hand.get();
         let ahead = self.next_ahead(lacking, now);
         if ahead > 0 && self.take(lacking, ahead, now).is_ok() {
-            return self.answer();
+            return Ok(self.answer(ahead));
         }
         match self.take(lacking, 0, now) {
-            Ok(()) => self.answer(),
+            Ok(()) => Ok(self.answer(0)),
             Err(denied) => {
                 self.ahead.set(0);
                 if self.in_hand.get() == 0 {
@@ -258,12 +265,6 @@ impl<L: Undo> Lease<L> {
             }
         };
         Allowed { limit, remaining, reset_after, ..*allowed }
-    }
-
-    /// What was said, with what is in hand.
-    fn answer(&self) -> Decision {
-        let said = self.said.get();
-        Ok(Allowed { remaining: said.remaining.saturating_add(self.in_hand.get()), ..said })
     }
 
     /// What `ask` gets from the limiter; if that is a refusal, once more with nothing in hand.
@@ -314,8 +315,8 @@ impl<L: Undo> Limiter for Lease<L> {
     /// What is not in hand is looked for in the limiter, into which what is in hand is put back first.
     fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
         self.settle_if_old(now);
-        match self.offer(cost) {
-            Some((allowed, _)) if leave == Headroom::NONE => Ok(allowed),
+        match self.after(cost) {
+            Some(left) if leave == Headroom::NONE => Ok(self.answer(left)),
             _ => {
                 self.settle_at(now);
                 self.limiter.peek_n_leaving_at(cost, leave, now)
