@@ -118,6 +118,10 @@ impl<L: Limiter> Limiter for Leaving<L> {
         self.limiter.check_and(cost, self.leave.and(leave), now, agree)
     }
 
+    fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, denied: &Denied) {
+        self.limiter.refused_at(cost, self.leave.and(leave), now, denied);
+    }
+
     #[inline]
     fn refund_at(&self, cost: u64, now: Timestamp) {
         self.limiter.refund_at(cost, now);

@@ -358,6 +358,10 @@ impl<L: Undo> Limiter for Lease<L> {
         Ok(allowed)
     }
 
+    fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, denied: &Denied) {
+        self.limiter.refused_at(cost, leave, now, denied);
+    }
+
     /// To the limiter: what is refunded is not in hand.
     fn refund_at(&self, cost: u64, now: Timestamp) {
         self.limiter.refund_at(cost, now);

@@ -11,6 +11,7 @@
 //! - A [`KeyedLimiter`] is one limiter for each of millions of keys, in fixed memory; [`Tiers`] give keys different
 //!   quotas, [`IpKey`] makes a key of an address.
 //! - A [`Composite`] is several limits as one, and [`Priority`] says who yields first.
+//! - An [`Observer`] is told what becomes of requests; [`Counters`] count it.
 //! - A [`Lease`] takes units ahead for one thread, where a limiter that all threads share is too slow.
 #![cfg_attr(
     feature = "keys",
@@ -37,6 +38,7 @@ pub mod keys;
 mod lease;
 mod limiter;
 mod memory;
+mod observe;
 mod priority;
 mod quota;
 mod rate_limiter;
@@ -58,6 +60,7 @@ pub use {
     keyed::{IpKey, KeyedLimiter, SecretState, Tiers},
     lease::Lease,
     limiter::Limiter,
+    observe::{Count, Counters, Counts, Observed, Observer},
     priority::Priority,
     quota::Quota,
     rate_limiter::RateLimiter,
