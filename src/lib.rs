@@ -13,6 +13,7 @@
 //! - A [`Composite`] is several limits as one, and [`Priority`] says who yields first.
 //! - An [`Observer`] is told what becomes of requests; [`Counters`] count it.
 //! - A [`Lease`] takes units ahead for one thread, where a limiter that all threads share is too slow.
+#![cfg_attr(feature = "serde", doc = "- A [`snapshot`] keeps what is in use across a restart.")]
 #![cfg_attr(
     feature = "keys",
     doc = "- A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and"
@@ -44,6 +45,8 @@ mod quota;
 mod rate_limiter;
 mod ratio;
 mod ring;
+#[cfg(feature = "serde")]
+pub mod snapshot;
 mod sync;
 mod timestamp;
 mod undo;

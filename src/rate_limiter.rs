@@ -1,5 +1,7 @@
 //! One limiter: an algorithm, its state, a clock.
 
+#[cfg(feature = "serde")]
+use crate::cell::Place;
 use crate::{
     Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, MonotonicClock, Timestamp, Undo,
     cell::{Cell, Sole},
@@ -59,6 +61,11 @@ impl<A: Algorithm, C: Clock> RateLimiter<A, C> {
     #[must_use]
     pub fn clock(&self) -> &C {
         &self.clock
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn place(&self) -> Place<'_> {
+        self.state.place()
     }
 }
 

@@ -20,6 +20,8 @@
 //!   nginx calls `burst=n` counts on top of the request in service, and is a burst of `n + 1` here.
 
 use super::{Rule, Step, bucket::Bucket};
+#[cfg(feature = "serde")]
+use crate::snapshot::{SaveWord, Shift, State};
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
 
 /// An even flow of `limit` per `period`, with up to `burst` units in line.
@@ -131,6 +133,19 @@ impl Rule for LeakyBucket {
 
     fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
         self.bucket.carry(word, &from.bucket, now)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl SaveWord for LeakyBucket {
+    const NAME: &'static str = "leaky bucket";
+
+    fn save_word(&self, word: u64, now: Timestamp) -> State {
+        self.bucket.save(word, now)
+    }
+
+    fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
+        self.bucket.load(state, shift)
     }
 }
 
