@@ -65,6 +65,18 @@ fn sayings(limiter: &impl Limiter, now: Timestamp, period: u64) -> Vec<Decision>
     times.iter().flat_map(|&time| [0, 1, 2, 3, 5, 8, 12].map(move |cost| limiter.peek_n_at(cost, time))).collect()
 }
 
+/// What the one says lets through nothing that the other does not.
+fn no_more_room(new: &[Decision], old: &[Decision]) -> Result<(), TestCaseError> {
+    for (new, old) in new.iter().zip(old) {
+        match (new, old) {
+            (Ok(new), Ok(old)) => prop_assert!(new.remaining <= old.remaining, "{new:?} {old:?}"),
+            (Ok(new), Err(old)) => prop_assert!(false, "{new:?} {old:?}"),
+            (Err(_), _) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Some requests, and how long after the one before it each comes, in tenths of a period and some nanoseconds.
 type Requests = Vec<(u64, u64, u64)>;
 
@@ -89,7 +101,7 @@ fn send(limiter: &impl Limiter, clock: &ManualClock, period: u64, requests: Requ
 
 fn goes_on_as_it_was_by_the_same_clock<A: Made>() {
     let strategy = (1..13_u64, periods(), requests(), passing());
-    hold(500, strategy, |(limit, period, requests, passed)| {
+    hold(250, strategy, |(limit, period, requests, passed)| {
         let algorithm = A::made(limit, Duration::from_nanos(period));
         let limiter = by(algorithm, START);
         send(&limiter, limiter.clock(), period, requests);
@@ -110,7 +122,7 @@ fn leaves_no_more_room_by_another_clock<A: Made>() {
     let passing = prop_oneof![Just(0_u64), 0..SECOND, 0..20 * SECOND];
     let starts = prop_oneof![Just(0_u64), 0..100 * SECOND, 0..4_000_000_000 * SECOND, Just(4_294_967_295 * SECOND)];
     let strategy = (1..13_u64, periods(), requests(), passing, starts, prop_oneof![Just(0_u64), 0..3 * SECOND]);
-    hold(500, strategy, |(limit, period, requests, passed, start, back)| {
+    hold(250, strategy, |(limit, period, requests, passed, start, back)| {
         let algorithm = A::made(limit, Duration::from_nanos(period));
         let limiter = by(algorithm, START);
         send(&limiter, limiter.clock(), period, requests);
@@ -121,13 +133,7 @@ fn leaves_no_more_room_by_another_clock<A: Made>() {
             RateLimiter::restore(algorithm, ManualClock::starting_at(at(start)), &snapshot, Some(at(passed)));
         let restored = restored.unwrap();
         let before = limiter.now() + Duration::from_nanos(passed);
-        for (new, old) in sayings(&restored, at(start), period).into_iter().zip(sayings(&limiter, before, period)) {
-            match (new, old) {
-                (Ok(new), Ok(old)) => prop_assert!(new.remaining <= old.remaining, "{new:?} {old:?}"),
-                (Ok(new), Err(old)) => prop_assert!(false, "{new:?} {old:?}"),
-                (Err(_), _) => {}
-            }
-        }
+        no_more_room(&sayings(&restored, at(start), period), &sayings(&limiter, before, period))?;
         // No state stays for much longer than it would have: by one period, and two for what was ahead of its time.
         let far = Duration::from_nanos(2 * back + 4 * period);
         if at(start) + far < Timestamp::HORIZON {
@@ -141,7 +147,7 @@ for_all_algorithms!(other_clock, leaves_no_more_room_by_another_clock);
 
 fn a_bucket_loses_less_than_a_nanosecond<A: Made>() {
     let strategy = (1..13_u64, periods(), requests(), 0..10 * SECOND, 0..100 * SECOND);
-    hold(500, strategy, |(limit, period, requests, passed, start)| {
+    hold(250, strategy, |(limit, period, requests, passed, start)| {
         let algorithm = A::made(limit, Duration::from_nanos(period));
         let limiter = by(algorithm, START);
         send(&limiter, limiter.clock(), period, requests);
@@ -294,14 +300,17 @@ fn two_tiers<A: Made>(period: u64) -> Tiers<A, Resolver> {
     Tiers::new([small, large], (|key: &u64| usize::from(key % 3 == 0)) as Resolver).unwrap()
 }
 
-/// More keys than the table was built for, so that some have no slot: each says what it would have said.
+/// More keys than the table was built for, so that some have no slot: each says what it would have said. (But for one whose
+/// state had recovered and still had a slot, while others shared a state: it is a newcomer now, and may have to share it. And
+/// where a clock has stepped back behind a take-over, all newcomers begin after it, not those nearby alone.)
 fn goes_on_with_all_its_keys<A: Made>() {
     let requests = vec((0..60_u64, 1..4_u64, prop_oneof![8 => Just(0), 1 => 0..4_u64]), 0..200);
     let strategy = (periods(), 0..10_usize, requests, passing(), prop_oneof![4 => Just(0), 1 => 0..3_u64]);
-    hold(60, strategy, |(period, keys, requests, passed, back)| {
+    hold(24, strategy, |(period, keys, requests, passed, back)| {
         let make = || two_tiers::<A>(period);
         let clock = ManualClock::starting_at(at(START));
         let limiter: KeyedLimiter<u64, _, _> = KeyedLimiter::with_clock(make(), keys, clock.clone());
+        let stood_still = requests.iter().all(|(.., tenths)| *tenths == 0);
         for (key, cost, tenths) in requests {
             clock.advance(Duration::from_nanos(period / 10 * tenths));
             let _ = limiter.check_n(&key, cost);
@@ -315,7 +324,11 @@ fn goes_on_with_all_its_keys<A: Made>() {
         prop_assert_eq!(restored.len(), limiter.len());
         for key in 0..60 {
             let [old, new] = [limiter.key(&key), restored.key(&key)].map(|key| sayings(&key, now, period));
-            prop_assert_eq!(new, old, "{}", key);
+            if back == 0 && (stood_still || limiter.stats().overflowed == 0) {
+                prop_assert_eq!(new, old, "{}", key);
+            } else {
+                no_more_room(&new, &old)?;
+            }
         }
         Ok(())
     });
@@ -356,18 +369,21 @@ fn a_table_of_another_shape_is_refused() {
 
 /// One that does not keep its seed when it is written.
 #[derive(Clone, Serialize, Deserialize)]
-struct Forgetful(#[serde(skip)] RandomState);
+struct Forgetful {
+    #[serde(skip)]
+    random: RandomState,
+}
 
 impl BuildHasher for Forgetful {
     type Hasher = <RandomState as BuildHasher>::Hasher;
     fn build_hasher(&self) -> Self::Hasher {
-        self.0.build_hasher()
+        self.random.build_hasher()
     }
 }
 
 #[test]
 fn a_hasher_that_has_come_to_hash_otherwise_is_found_out() {
-    let hasher = Forgetful(RandomState::new());
+    let hasher = Forgetful { random: RandomState::new() };
     let limiter = Keyed::with_clock_and_hasher(bucket(), 100, ManualClock::new(), hasher);
     let snapshot = limiter.snapshot(None);
     assert!(Keyed::restore(bucket(), 100, ManualClock::new(), &snapshot, None).is_ok());
@@ -470,7 +486,7 @@ fn exercise(limiter: &impl Limiter, now: Timestamp) {
 fn survives_damage<A: Made>() {
     let nows = || prop_oneof![Just(0_u64), 0..100 * SECOND, any::<u64>()];
     let bytes = prop_oneof![1 => vec(any::<u8>(), 0..64).prop_map(Ok), 4 => damages().prop_map(Err)];
-    hold(800, (bytes, nows(), nows(), any::<bool>()), |(bytes, now, wall, of_a_table)| {
+    hold(300, (bytes, nows(), nows(), any::<bool>()), |(bytes, now, wall, of_a_table)| {
         let algorithm = A::made(5, Duration::from_secs(1));
         let broken = |text: Vec<u8>, binary: Vec<u8>| match &bytes {
             Ok(bytes) => [bytes.clone(), bytes.clone()],

@@ -225,7 +225,12 @@ impl SaveWord for SlidingWindow {
         if left == 0 || (previous, current) == (0, 0) {
             return Some(0);
         }
-        Some(self.word(self.windows.number_of_last(shift.now, left), previous, current))
+        let number = self.windows.number_of_last(shift.now, left);
+        if shift.now + left > Timestamp::HORIZON.as_nanos() {
+            // There is no such window, and none in which it could lose weight.
+            return Some(self.word(number, 0, self.windows.most(previous + current)));
+        }
+        Some(self.word(number, previous, current))
     }
 }
 
