@@ -178,11 +178,10 @@ impl<L: Undo> Lease<L> {
         }
     }
 
-    /// What is in hand after `cost` units of it, if it has them.
+    /// Whether `cost` units are in hand; for a cost of 0, whether any is.
     #[inline(always)]
-    fn after(&self, cost: u64) -> Option<u64> {
-        let in_hand = self.in_hand.get();
-        (cost.max(1) <= in_hand).then(|| in_hand - cost)
+    fn has(&self, cost: u64) -> bool {
+        cost.max(1) <= self.in_hand.get()
     }
 
     /// What was said, with so many units in hand.
@@ -197,38 +196,41 @@ impl<L: Undo> Lease<L> {
         }
     }
 
-    /// Spends `cost` units if they are in hand.
+    /// Spends `cost` units, which are in hand.
     #[inline(always)]
-    fn spend(&self, cost: u64) -> Option<Allowed> {
-        let left = self.after(cost)?;
+    fn spend(&self, cost: u64) -> Allowed {
+        let left = self.in_hand.get() - cost;
         self.in_hand.set(left);
-        Some(self.answer(left))
+        self.answer(left)
     }
 
-    /// Decides on `cost` units, more than are in hand, at `now`.
+    /// Brings `cost` units into hand at `now`, where fewer are, to be spent at once.
+    ///
+    /// It answers nothing if they pass: so the answer is always made of what was said, and in one place, from where an optimiser
+    /// can leave out what is not looked at.
     #[cold]
     #[inline(never)]
-    fn refill(&self, cost: u64, now: Timestamp) -> Decision {
+    fn refill(&self, cost: u64, now: Timestamp) -> Result<(), Denied> {
         if cost == 0 || self.pending.get() {
-            return self.limiter.check_n_at(cost, now);
+            // What stays in hand is still of the taking that it was of.
+            self.said.set(self.limiter.check_n_at(cost, now)?);
+            self.in_hand.set(self.in_hand.get() + cost);
+            return Ok(());
         }
         self.settle_if_old(now);
         let lacking = cost - self.in_hand.get();
         let ahead = self.next_ahead(lacking, now);
         if ahead > 0 && self.take(lacking, ahead, now).is_ok() {
-            return Ok(self.answer(ahead));
+            return Ok(());
         }
-        match self.take(lacking, 0, now) {
-            Ok(()) => Ok(self.answer(0)),
-            Err(denied) => {
-                self.ahead.set(0);
-                if self.in_hand.get() == 0 {
-                    return Err(denied);
-                }
-                self.settle_at(now);
-                self.limiter.check_n_at(cost, now)
+        self.take(lacking, 0, now).or_else(|denied| {
+            self.ahead.set(0);
+            if self.in_hand.get() == 0 {
+                return Err(denied);
             }
-        }
+            self.settle_at(now);
+            self.take(cost, 0, now)
+        })
     }
 
     /// How many to take ahead of what is `lacking` at `now`: twice as many as the last time, or half if they took too long to
@@ -243,13 +245,13 @@ impl<L: Undo> Lease<L> {
         }
     }
 
-    /// Takes what is `lacking` for a request, which spends all that is in hand, and so many units `ahead`.
+    /// Takes what is `lacking` for a request, which will spend all that is in hand, and so many units `ahead`.
     fn take(&self, lacking: u64, ahead: u64, now: Timestamp) -> Result<(), Denied> {
         let leave = Headroom::units(ahead.saturating_mul(SHARE));
         let (allowed, taken) = self.limiter.take_leaving_at(lacking.saturating_add(ahead), leave, now)?;
         // What it says to one that need not leave anything.
         let said = if ahead > 0 { self.said_after(&allowed, now) } else { allowed };
-        self.in_hand.set(ahead);
+        self.in_hand.set(self.in_hand.get() + lacking + ahead);
         self.taken.set(Some(taken));
         self.since.set(now);
         self.said.set(said);
@@ -294,10 +296,10 @@ impl<L: Undo> Limiter for Lease<L> {
     /// Without a look at the clock, if it is in hand.
     #[inline(always)]
     fn check_n(&self, cost: u64) -> Decision {
-        match self.spend(cost) {
-            Some(allowed) => Ok(allowed),
-            None => self.refill(cost, self.limiter.now()),
+        if !self.has(cost) {
+            self.refill(cost, self.limiter.now())?;
         }
+        Ok(self.spend(cost))
     }
 
     #[inline]
@@ -306,22 +308,20 @@ impl<L: Undo> Limiter for Lease<L> {
             return self.ask_limiter(now, || self.limiter.check_n_leaving_at(cost, leave, now));
         }
         self.settle_if_old(now);
-        match self.spend(cost) {
-            Some(allowed) => Ok(allowed),
-            None => self.refill(cost, now),
+        if !self.has(cost) {
+            self.refill(cost, now)?;
         }
+        Ok(self.spend(cost))
     }
 
     /// What is not in hand is looked for in the limiter, into which what is in hand is put back first.
     fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
         self.settle_if_old(now);
-        match self.after(cost) {
-            Some(left) if leave == Headroom::NONE => Ok(self.answer(left)),
-            _ => {
-                self.settle_at(now);
-                self.limiter.peek_n_leaving_at(cost, leave, now)
-            }
+        if leave == Headroom::NONE && self.has(cost) {
+            return Ok(self.answer(self.in_hand.get() - cost));
         }
+        self.settle_at(now);
+        self.limiter.peek_n_leaving_at(cost, leave, now)
     }
 
     /// What is called off stays in hand, if it is not more than may be.
@@ -336,16 +336,16 @@ impl<L: Undo> Limiter for Lease<L> {
             return self.ask_limiter(now, || self.limiter.check_and(cost, leave, now, agree));
         }
         self.settle_if_old(now);
-        let allowed = match self.spend(cost) {
-            Some(allowed) => allowed,
-            // The same lease, twice in one composite.
-            None if self.pending.get() => return self.limiter.check_and(cost, leave, now, agree),
-            None => {
-                // All that may come back into hand is then of one taking.
-                self.settle_at(now);
-                self.refill(cost, now)?
+        if !self.has(cost) {
+            if self.pending.get() {
+                // The same lease, twice in one composite.
+                return self.limiter.check_and(cost, leave, now, agree);
             }
-        };
+            // All that may come back into hand is then of one taking.
+            self.settle_at(now);
+            self.refill(cost, now)?;
+        }
+        let allowed = self.spend(cost);
         let pending = self.pending.replace(true);
         let agreed = agree(&allowed);
         self.pending.set(pending);
