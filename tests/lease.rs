@@ -338,6 +338,35 @@ fn what_is_held_for_too_long_goes_back_where_the_time_is_known() {
 }
 
 #[test]
+fn what_is_held_for_too_long_is_not_spent_on_a_request_that_it_is_too_little_for() {
+    let (limiter, clock) = bucket(100_000);
+    let lease = (&limiter).lease();
+    while lease.in_hand() < 100 {
+        assert!(lease.check().is_ok());
+    }
+    // In this time all is regained.
+    clock.advance(Duration::from_millis(20));
+    assert!(lease.check_n(1_000).is_ok());
+    assert_eq!(left(&limiter) + lease.in_hand(), 100_000 - 1_000);
+}
+
+#[test]
+fn nothing_is_taken_ahead_of_what_others_have_left() {
+    let (limiter, _) = bucket(10_000);
+    let lease = (&limiter).lease().at_most(15);
+    loop {
+        assert!(lease.check().is_ok());
+        // It knows of thousands that are left, and would take 15 ahead.
+        if lease.in_hand() == 0 && left(&limiter) < 9_900 {
+            break;
+        }
+    }
+    assert!(limiter.check_n(left(&limiter) - 20).is_ok());
+    assert!(lease.check().is_ok());
+    assert_eq!((left(&limiter), lease.in_hand()), (19, 0));
+}
+
+#[test]
 fn a_slow_thread_takes_nothing_ahead() {
     let (limiter, clock) = bucket(100_000);
     let lease = (&limiter).lease();
@@ -394,8 +423,12 @@ fn a_lease_is_a_part_of_a_composite_and_what_is_called_off_stays_in_hand() {
 /// To be put back into hand what is of another taking than what is there: more would then go back than may.
 #[test]
 fn the_same_lease_twice_in_one_composite_loses_nothing() {
+    [0, 2, 256].into_iter().for_each(called_off_within_what_is_called_off);
+}
+
+fn called_off_within_what_is_called_off(most: u64) {
     let (limiter, _) = bucket(1_000);
-    let lease = (&limiter).lease();
+    let lease = (&limiter).lease().at_most(most);
     let mut admitted = 0;
     for round in 0..60 {
         let cost = round % 7;

@@ -228,6 +228,9 @@ fn a_log_by_a_clock_that_begins_anew_forgets_nothing_too_early() {
     assert_eq!(restored(SECOND).check().unwrap_err().retry_after, Some(Duration::from_millis(800)));
     // As if they were taken now, by one that is not.
     assert_eq!(restored(0).check().unwrap_err().retry_after, Some(Duration::from_secs(1)));
+    // But for those that have left the window since.
+    let later = RateLimiter::restore(log, ManualClock::new(), &snapshot, Some(at(SECOND * 9 / 10))).unwrap();
+    assert_eq!(later.peek_n(0).unwrap().remaining, 2);
 }
 
 // Refusals.
@@ -277,6 +280,16 @@ fn what_cannot_be_is_refused() {
     assert!(matches!(refused(bucket(), &too_much), RestoreError::Damaged { .. }));
     let other = edited(&snapshot, &format!(r#"{{"bucket":{{"used":{used}}}}}"#), r#"{"log":{"times":[]}}"#);
     assert!(matches!(refused(bucket(), &other), RestoreError::Damaged { .. }));
+
+    let window = SlidingWindow::new(Quota::per_second(10)).unwrap();
+    let snapshot = by(window, START).snapshot(None);
+    for count in ["previous", "current", "left"] {
+        let text = serde_json::to_string(&snapshot).unwrap();
+        let is = format!(r#""{count}":"#);
+        let value: String = text.split(&is).nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+        let too_much = edited(&snapshot, &format!("{is}{value}"), &format!("{is}{}", u64::MAX));
+        assert!(matches!(refused(window, &too_much), RestoreError::Damaged { .. }), "{count}");
+    }
 
     let log = SlidingLog::new(Quota::per_second(2)).unwrap();
     let limiter = by(log, 5);
@@ -365,6 +378,87 @@ fn a_table_of_another_shape_is_refused() {
     let [found, expected] = [20, 21].map(Quota::per_second);
     assert_eq!(restore(&[10, 21], &tiered).unwrap_err(), RestoreError::Quota { tier: 1, found, expected });
     assert!(restore(&[20, 10], &tiered).is_err());
+}
+
+/// What is in a table's snapshot, changed.
+fn changed(snapshot: &KeyedSnapshot, change: impl FnOnce(&mut serde_json::Value)) -> KeyedSnapshot {
+    let mut value = serde_json::to_value(snapshot).unwrap();
+    change(&mut value["table"]);
+    serde_json::from_value(value).unwrap()
+}
+
+#[test]
+fn a_table_that_cannot_be_is_refused() {
+    let tiers = || two_tiers::<TokenBucket>(SECOND);
+    let limiter = Keyed::with_clock(tiers(), 2, ManualClock::starting_at(at(START)));
+    for key in 0..200 {
+        let _ = limiter.check(&key);
+    }
+    let snapshot = limiter.snapshot(None);
+    let refused = |change: fn(&mut serde_json::Value)| match Keyed::restore(
+        tiers(),
+        2,
+        ManualClock::new(),
+        &changed(&snapshot, change),
+        None,
+    ) {
+        Err(RestoreError::Damaged { what }) => what,
+        other => panic!("{other:?}"),
+    };
+    let messages = [
+        refused(|table| table["keys"][0]["slot"] = u64::MAX.into()),
+        refused(|table| table["keys"][0]["slot"] = table["keys"][1]["slot"].clone()),
+        refused(|table| table["keys"][0]["fingerprint"] = 0.into()),
+        refused(|table| table["keys"][0]["fingerprint"] = u64::MAX.into()),
+        // A third tier.
+        refused(|table| {
+            let fingerprint = table["keys"][0]["fingerprint"].as_u64().unwrap();
+            table["keys"][0]["fingerprint"] = (fingerprint & !255 | 2).into();
+        }),
+        refused(|table| table["keys"][0]["state"] = serde_json::json!({ "bucket": { "used": u64::MAX } })),
+        refused(|table| table["shared"][0][0] = 1.into()),
+        refused(|table| table["shared"][0][1] = 2.into()),
+        refused(|table| table["shared"][0] = table["shared"][1].clone()),
+        refused(|table| table["shared"][0][2] = serde_json::json!({ "log": { "times": [] } })),
+    ];
+    assert!(messages.iter().all(|what| what.starts_with("a key") || what.contains("keys") || what.contains("share")));
+}
+
+#[test]
+fn a_key_that_was_never_seen_begins_as_in_a_table_that_has_stood_for_as_long() {
+    let bucket = TokenBucket::new(Quota::per_second(10)).unwrap().start_empty();
+    let limiter = Keyed::with_clock(bucket, 10, ManualClock::starting_at(at(START)));
+    limiter.clock().advance(Duration::from_millis(200));
+    let snapshot = limiter.snapshot(Some(at(0)));
+    for (now, passed, left) in [(START, 0, 2), (START, SECOND / 2, 7), (START, 2 * SECOND, 10), (0, SECOND / 2, 0)] {
+        let clock = ManualClock::starting_at(at(now));
+        let restored = Keyed::restore(bucket, 10, clock, &snapshot, Some(at(passed))).unwrap();
+        let found = restored.peek_n(&1, 0).map_or_else(|denied| denied.remaining, |allowed| allowed.remaining);
+        assert_eq!(found, left, "{passed} ns later");
+    }
+}
+
+/// A clock jumps ahead, keys are taken over, and it steps back: those that are gone then had not recovered.
+#[test]
+fn a_take_over_that_lies_ahead_is_not_forgotten() {
+    let bucket = TokenBucket::new(Quota::new(10, Duration::from_secs(100))).unwrap();
+    let limiter = Keyed::with_clock(bucket, 2, ManualClock::starting_at(at(START)));
+    (0..20).for_each(|key| assert!(limiter.check_n(&key, 10).is_ok()));
+    limiter.clock().set(at(START + 200 * SECOND));
+    for key in 100..400 {
+        let _ = limiter.check_n(&key, 10);
+    }
+    limiter.clock().set(at(START + SECOND));
+    let snapshot = limiter.snapshot(Some(at(0)));
+    for passed in [0, 50 * SECOND] {
+        let clock = ManualClock::starting_at(at(77));
+        let restored = Keyed::restore(bucket, 2, clock, &snapshot, Some(at(passed))).unwrap();
+        for key in 0..20 {
+            let _ = restored.check_n(&key, 10);
+            let wait = restored.check_n(&key, 10).unwrap_err().retry_after.unwrap();
+            assert!(wait >= Duration::from_nanos(199 * SECOND - passed), "{key}: {wait:?}");
+        }
+    }
 }
 
 /// One that does not keep its seed when it is written.
