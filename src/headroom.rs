@@ -1,5 +1,7 @@
 //! What a request must leave for others.
 
+use core::time::Duration;
+
 use crate::{Allowed, Decision, Denied, Limiter, Timestamp, Undo};
 
 /// What a request must leave for others: so many units, so many percent of what the limiter can hold, or both.
@@ -108,6 +110,10 @@ impl<L: Limiter> Limiter for Leaving<L> {
         self.limiter.peek_n_leaving_at(cost, self.leave.and(leave), now)
     }
 
+    fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        self.limiter.forecast_at(ahead, cost, self.leave.and(leave), now)
+    }
+
     fn check_and(
         &self,
         cost: u64,
@@ -148,5 +154,28 @@ impl<L: Undo> Undo for Leaving<L> {
 
     fn delays(&self) -> bool {
         self.limiter.delays()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<L: crate::Reserve> crate::Reserve for Leaving<L> {
+    type Booked = L::Booked;
+
+    fn book_leaving_at(
+        &self,
+        cost: u64,
+        leave: Headroom,
+        longest: Duration,
+        now: Timestamp,
+    ) -> Result<(Allowed, L::Booked), Denied> {
+        self.limiter.book_leaving_at(cost, self.leave.and(leave), longest, now)
+    }
+
+    fn close_at(&self, booked: L::Booked, kept: u64, now: Timestamp) {
+        self.limiter.close_at(booked, kept, now);
+    }
+
+    fn charge_at(&self, cost: u64, now: Timestamp) {
+        self.limiter.charge_at(cost, now);
     }
 }

@@ -358,6 +358,12 @@ impl<L: Undo> Limiter for Lease<L> {
         Ok(allowed)
     }
 
+    /// What the limiter says once what is in hand has been put back.
+    fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        self.settle_at(now);
+        self.limiter.forecast_at(ahead, cost, leave, now)
+    }
+
     fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, denied: &Denied) {
         self.limiter.refused_at(cost, leave, now, denied);
     }

@@ -37,22 +37,31 @@ pub mod keyed;
 #[cfg(feature = "keys")]
 pub mod keys;
 mod lease;
+#[cfg(feature = "std")]
+mod ledger;
 mod limiter;
+#[cfg(feature = "std")]
+mod line;
 mod memory;
 mod observe;
 mod priority;
 mod quota;
 mod rate_limiter;
 mod ratio;
+#[cfg(feature = "std")]
+mod reserve;
+mod returns;
 mod ring;
 #[cfg(feature = "serde")]
 pub mod snapshot;
 mod sync;
+#[cfg(feature = "std")]
+mod timer;
 mod timestamp;
 mod undo;
 
-#[cfg(feature = "std")]
-pub use clock::Ticker;
+#[cfg(feature = "tokio")]
+pub use timer::TokioTimer;
 pub use {
     algorithm::{Algorithm, FixedWindow, LeakyBucket, SlidingLog, SlidingWindow, TokenBucket},
     clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
@@ -69,4 +78,11 @@ pub use {
     rate_limiter::RateLimiter,
     timestamp::Timestamp,
     undo::Undo,
+};
+#[cfg(feature = "std")]
+pub use {
+    clock::Ticker,
+    line::{Line, WaitError},
+    reserve::{Booking, Reserve},
+    timer::Timer,
 };

@@ -1,5 +1,7 @@
 //! The trait that all limiters meet.
 
+use core::time::Duration;
+
 use crate::{Allowed, Decision, Denied, Headroom, Leaving, Observed, Observer, Timestamp};
 
 /// Decides whether requests may pass.
@@ -49,6 +51,19 @@ pub trait Limiter {
     ///
     /// [`Denied`](crate::Denied) if the request would not pass.
     fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision;
+
+    /// How long it takes, at the least, until `cost` units pass and leave what must be left, if `ahead` units have to pass first,
+    /// each request as soon as it can; `None` if never. A line knows by this that a deadline cannot be met.
+    ///
+    /// What passes with a [`delay`](Allowed::delay) has passed once that is over. Exact for the buckets, as long as each of those
+    /// ahead can pass; for the others a bound from below. What is provided knows nothing of those ahead.
+    #[cfg_attr(not(feature = "std"), doc = "\n\n[`Line`]: self")]
+    fn forecast_at(&self, _ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        match self.peek_n_leaving_at(cost, leave, now) {
+            Ok(allowed) => Some(allowed.delay),
+            Err(denied) => denied.retry_after,
+        }
+    }
 
     /// As [`check_n_leaving_at`](Self::check_n_leaving_at), but once the units are taken `agree` is asked, and if it does
     /// not, they are given back. How a [`Composite`](crate::Composite) takes from its parts.
@@ -245,6 +260,9 @@ macro_rules! limiter_behind {
             #[inline]
             fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
                 (**self).peek_n_at(cost, now)
+            }
+            fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+                (**self).forecast_at(ahead, cost, leave, now)
             }
             fn check_and(
                 &self,

@@ -1,7 +1,7 @@
 //! What has become of requests: told to an observer, and counted.
 
 use alloc::{boxed::Box, sync::Arc};
-use core::sync::atomic::Ordering;
+use core::{sync::atomic::Ordering, time::Duration};
 
 use crossbeam_utils::CachePadded;
 
@@ -139,6 +139,10 @@ impl<L: Limiter, O: Observer> Limiter for Observed<L, O> {
             agreed
         });
         decision.inspect_err(|denied| self.observer.refused(cost, denied))
+    }
+
+    fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        self.limiter.forecast_at(ahead, cost, leave, now)
     }
 
     fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, denied: &Denied) {

@@ -19,6 +19,8 @@
 //! - **Reference**: J. S. Turner, "New directions in communications", IEEE Communications Magazine 24 (1986). What
 //!   nginx calls `burst=n` counts on top of the request in service, and is a burst of `n + 1` here.
 
+use core::time::Duration;
+
 use super::{Rule, Step, bucket::Bucket};
 #[cfg(feature = "serde")]
 use crate::snapshot::{SaveWord, Shift, State};
@@ -45,7 +47,7 @@ use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeakyBucket {
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
 }
 
 impl LeakyBucket {
@@ -115,6 +117,10 @@ impl Rule for LeakyBucket {
         Ok((self.bucket.allowed(&taken, leave, true), taken.next))
     }
 
+    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration> {
+        self.bucket.forecast(word, ahead, cost, leave, true, now)
+    }
+
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         self.bucket.give_back(word, cost, now)
     }
@@ -151,8 +157,6 @@ impl SaveWord for LeakyBucket {
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
-
     use super::*;
 
     #[test]

@@ -17,6 +17,7 @@
 
 #[cfg(feature = "serde")]
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::{Algorithm, Answer};
 #[cfg(feature = "serde")]
@@ -126,6 +127,42 @@ impl Algorithm for SlidingLog {
     ) -> Result<Decision, O::Gone> {
         let answer = self.ring_leaving(place, leave).decide(owner, cost, now.within_horizon(), false)?;
         Ok(answer.map(|(allowed, _)| allowed))
+    }
+
+    /// Within a period, all that passes is in the log together; and no period admits more than the limit.
+    fn forecast<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, O::Gone> {
+        let wait = |decision: Decision| match decision {
+            Ok(_) => Some(Duration::ZERO),
+            Err(denied) => denied.retry_after,
+        };
+        let together = ahead.saturating_add(cost.max(1));
+        if let Some(wait) = wait(self.peek(place, owner, together, leave, now)?) {
+            return Ok(Some(wait));
+        }
+        let Some(alone) = wait(self.peek(place, owner, cost, leave, now)?) else { return Ok(None) };
+        let periods = (together.div_ceil(self.quota.limit()) - 1).try_into().unwrap_or(u32::MAX);
+        Ok(Some(alone.max(self.quota.period().checked_mul(periods).unwrap_or(Duration::MAX))))
+    }
+
+    fn forecast_shared(
+        &self,
+        shared: Place<'_>,
+        _begun: Timestamp,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let Ok(forecast) = self.forecast(shared, Sole, ahead, cost, leave, now);
+        forecast
     }
 
     fn undo<O: Owner>(

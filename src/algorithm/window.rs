@@ -1,5 +1,7 @@
 //! What the fixed and the sliding window share: numbered windows of the clock, and where a state stands in them.
 
+use core::time::Duration;
+
 use crate::{Quota, QuotaError, Timestamp, ratio::Ratio};
 
 /// Windows of one length, numbered from the clock's epoch.
@@ -63,6 +65,20 @@ impl Windows {
             Position { number: stored, age: 0, lead, rest: self.length }
         } else {
             Position { number, age: number - stored, lead: 0, rest: self.length - elapsed }
+        }
+    }
+
+    /// How long until `units` have room, at the least: beside `count` in the window in force, and then with no more than
+    /// `limit` in each window.
+    pub(super) fn room_for(&self, position: &Position, count: u64, units: u64, limit: u64) -> Duration {
+        let over = units.saturating_sub(limit.saturating_sub(count));
+        match over.div_ceil(limit) {
+            0 => Duration::ZERO,
+            windows => {
+                let whole = u128::from(windows - 1) * u128::from(self.length);
+                let nanos = whole + u128::from(position.lead) + u128::from(position.rest);
+                u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
+            }
         }
     }
 

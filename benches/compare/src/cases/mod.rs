@@ -6,6 +6,7 @@ mod floor;
 mod keyed;
 mod keys;
 mod lease;
+mod reserve;
 
 pub use keyed::warm_up;
 
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Case> {
         lease::cases(),
         keyed::cases(),
         keys::cases(),
+        reserve::cases(),
         memory::cases(),
     ]
     .into_iter()
