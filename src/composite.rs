@@ -237,12 +237,18 @@ impl<P: Parts> Composite<P> {
         let Request { cost, leave, now } = request;
         let refuses = |index: usize| self.parts.part(index).peek_n_leaving_at(cost, leave, now).is_err();
         if (1..self.parts.len()).any(refuses) {
-            self.survey(request, None)?;
+            self.survey(request, None).inspect_err(|refusal| self.tell(request, refusal))?;
         }
         match self.take(0, NO_PART, request, agree) {
             Ok(allowed) | Err(Stopped::CalledOff(allowed)) => Ok(allowed),
             Err(Stopped::Refused(limit, denied)) => self.survey(request, Some((limit, denied))),
         }
+    }
+
+    /// Tells the part that refused a request when it was only looked at.
+    #[cold]
+    fn tell(&self, Request { cost, leave, now }: Request, refusal: &Refusal) {
+        self.parts.part(refusal.limit).refused_at(cost, leave, now, &refusal.own);
     }
 
     /// What all parts say, without taking anything, but for one that has said it already.
@@ -378,6 +384,14 @@ impl<P: Parts> Limiter for Composite<P> {
         agree: &mut dyn FnMut(&Allowed) -> bool,
     ) -> Decision {
         self.decide(Request { cost, leave, now }, agree).map_err(|refusal| refusal.joint)
+    }
+
+    /// The part that refuses is told.
+    fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, _denied: &Denied) {
+        let request = Request { cost, leave, now };
+        if let Err(refusal) = self.survey(request, None) {
+            self.tell(request, &refusal);
+        }
     }
 
     fn refund_at(&self, cost: u64, now: Timestamp) {

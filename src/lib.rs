@@ -11,6 +11,9 @@
 //! - A [`KeyedLimiter`] is one limiter for each of millions of keys, in fixed memory; [`Tiers`] give keys different
 //!   quotas, [`IpKey`] makes a key of an address.
 //! - A [`Composite`] is several limits as one, and [`Priority`] says who yields first.
+//! - An [`Observer`] is told what becomes of requests; [`Counters`] count it.
+//! - A [`Lease`] takes units ahead for one thread, where a limiter that all threads share is too slow.
+#![cfg_attr(feature = "serde", doc = "- A [`snapshot`] keeps what is in use across a restart.")]
 #![cfg_attr(
     feature = "keys",
     doc = "- A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and"
@@ -33,12 +36,14 @@ mod headroom;
 pub mod keyed;
 #[cfg(feature = "keys")]
 pub mod keys;
+mod lease;
 #[cfg(feature = "std")]
 mod ledger;
 mod limiter;
 #[cfg(feature = "std")]
 mod line;
 mod memory;
+mod observe;
 mod priority;
 mod quota;
 mod rate_limiter;
@@ -47,6 +52,8 @@ mod ratio;
 mod reserve;
 mod returns;
 mod ring;
+#[cfg(feature = "serde")]
+pub mod snapshot;
 mod sync;
 #[cfg(feature = "std")]
 mod timer;
@@ -63,7 +70,9 @@ pub use {
     error::QuotaError,
     headroom::{Headroom, Leaving},
     keyed::{IpKey, KeyedLimiter, SecretState, Tiers},
+    lease::Lease,
     limiter::Limiter,
+    observe::{Count, Counters, Counts, Observed, Observer},
     priority::Priority,
     quota::Quota,
     rate_limiter::RateLimiter,

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+#[cfg(feature = "serde")]
+use crate::cell::Place;
 use crate::{
     Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, MonotonicClock, Timestamp, Undo,
     cell::{Cell, Sole},
@@ -79,6 +81,11 @@ impl<A: Algorithm, C: Clock> RateLimiter<A, C> {
     pub fn clock(&self) -> &C {
         &self.clock
     }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn place(&self) -> Place<'_> {
+        self.state.place()
+    }
 }
 
 impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
@@ -137,6 +144,10 @@ impl<A: Algorithm, C: Clock> Undo for RateLimiter<A, C> {
     fn undo_at(&self, taken: A::Taken, cost: u64, now: Timestamp) {
         let latest = || self.clock.now().max(now);
         let Ok(()) = self.returns.count(|| self.algorithm.undo(self.state.place(), Sole, taken, cost, latest));
+    }
+
+    fn delays(&self) -> bool {
+        self.algorithm.delays()
     }
 }
 

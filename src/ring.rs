@@ -307,6 +307,42 @@ impl<'a> Ring<'a> {
         Ok(Claim { head, cost, at: latest })
     }
 
+    /// The times of the units in use at `now`, in order; a unit that is being written counts as used now.
+    #[cfg(feature = "serde")]
+    pub(crate) fn times(&self, now: u64) -> alloc::vec::Vec<u64> {
+        let view = loop {
+            if let Ok(view) = self.view(self.head.load(Ordering::Acquire), now) {
+                break view;
+            }
+        };
+        let oldest = self.back(view.head.next, view.in_use());
+        let mut latest = 0;
+        let time = |nth| match self.entry(self.ahead(oldest, nth)) {
+            Entry::Used(at) => Some(at),
+            Entry::Unwritten => Some(now),
+            // It has left the window since.
+            Entry::Overtaken => None,
+        };
+        // None leaves before the one before it.
+        let mut in_order = |at: u64| {
+            latest = latest.max(at);
+            latest
+        };
+        (0..view.in_use()).filter_map(time).map(&mut in_order).collect()
+    }
+
+    /// Enters units of these times, in order, no more than there are places, into a ring that was never used and that nobody
+    /// else has.
+    #[cfg(feature = "serde")]
+    pub(crate) fn enter(&self, times: &[u64]) {
+        let mut next = Place { lap: 0, slot: 0 };
+        for &at in times {
+            self.write(next, 1, at);
+            next = self.ahead(next, 1);
+        }
+        self.head.store(self.pack(Head { next, live: times.len() as u64 }), Ordering::Release);
+    }
+
     /// The head's word, if it is the owner's.
     ///
     /// Once it is, a swap on it can only succeed if it still is: whoever gives the ring away moves the head, and a head

@@ -27,6 +27,8 @@
 use core::time::Duration;
 
 use super::Step;
+#[cfg(feature = "serde")]
+use crate::snapshot::{Shift, State};
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Ratio};
 
 /// The highest rate, in units per second: it leaves a state readable for 48 days, a fresh one for 24.
@@ -323,6 +325,38 @@ impl Bucket {
             None => self.rate.units_at(Timestamp::HORIZON.as_nanos()) - generated + self.capacity,
             Some(reach) => reach,
         }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(super) fn save(&self, word: u64, now: Timestamp) -> State {
+        State::Bucket { used: self.used(word, self.rate.units_at(now.within_horizon())) }
+    }
+
+    /// A word of which as many units are in use as in the `state`, but for those that the time that has passed has regained.
+    ///
+    /// What is in use is known to the unit, by times whose own fractions of a unit are known as well. So where the new clock
+    /// goes on as the old one did this is the same word, and where it does not, the fraction is rounded up.
+    #[cfg(feature = "serde")]
+    pub(super) fn load(&self, state: &State, shift: &Shift) -> Option<u64> {
+        let &State::Bucket { used } = state else { return None };
+        if used > self.most_in_use(0) {
+            return None;
+        }
+        // Without the reciprocals, as these count modulo 2^64.
+        let rate = u128::from(self.quota.limit() << self.token_bits);
+        let period = self.quota.period().as_nanos();
+        let fraction = |time: u64| (u128::from(time) * rate % period) as i128;
+        let regained = (u128::from(shift.passed) * rate / period) as i128;
+        let phase = fraction(shift.now) - fraction(shift.then) - fraction(shift.passed);
+        // The quotient, rounded up.
+        let phase = -(-phase).div_euclid(period as i128);
+        let used = i128::from(used) - regained + phase;
+        let now = Timestamp::from_nanos(shift.now);
+        if used <= 0 {
+            return Some(Self { lacking: 0, ..*self }.fresh(now));
+        }
+        let generated = self.rate.units_at(shift.now);
+        Some(generated.wrapping_add(used.min(self.most_in_use(generated).into()) as u64))
     }
 
     /// The units in use: how far `spent` is ahead of `generated`.

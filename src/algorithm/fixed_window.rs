@@ -17,6 +17,8 @@ use super::{
     Rule, Step,
     window::{Position, Windows},
 };
+#[cfg(feature = "serde")]
+use crate::snapshot::{SaveWord, Shift, State};
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
 
 /// `limit` units per window of the clock, one `period` long.
@@ -141,6 +143,29 @@ impl Rule for FixedWindow {
         let (position, count) = from.read(word, now);
         let number = self.windows.carried(&from.windows, position.number, now);
         self.word(number, self.windows.most(count))
+    }
+}
+
+#[cfg(feature = "serde")]
+impl SaveWord for FixedWindow {
+    const NAME: &'static str = "fixed window";
+
+    fn save_word(&self, word: u64, now: Timestamp) -> State {
+        let (position, count) = self.read(word, now);
+        State::FixedWindow { count, left: position.left() }
+    }
+
+    /// In the first window that does not end before the old one does.
+    fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
+        let &State::FixedWindow { count, left } = state else { return None };
+        if count > self.windows.most(u64::MAX) || left > self.windows.most_left() {
+            return None;
+        }
+        match shift.left(left) {
+            0 => Some(0),
+            _ if count == 0 => Some(0),
+            left => Some(self.word(self.windows.number_of_last(shift.now, left), count)),
+        }
     }
 }
 

@@ -22,6 +22,8 @@
 use core::time::Duration;
 
 use super::{Rule, Step, bucket::Bucket};
+#[cfg(feature = "serde")]
+use crate::snapshot::{SaveWord, Shift, State};
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
 
 /// An even flow of `limit` per `period`, with up to `burst` units in line.
@@ -101,6 +103,10 @@ impl Rule for LeakyBucket {
         self.quota()
     }
 
+    fn delays(&self) -> bool {
+        true
+    }
+
     fn fresh(&self, now: Timestamp) -> u64 {
         self.bucket.fresh(now)
     }
@@ -133,6 +139,19 @@ impl Rule for LeakyBucket {
 
     fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
         self.bucket.carry(word, &from.bucket, now)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl SaveWord for LeakyBucket {
+    const NAME: &'static str = "leaky bucket";
+
+    fn save_word(&self, word: u64, now: Timestamp) -> State {
+        self.bucket.save(word, now)
+    }
+
+    fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
+        self.bucket.load(state, shift)
     }
 }
 

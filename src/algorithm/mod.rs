@@ -53,6 +53,11 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
     /// The quota that this algorithm enforces.
     fn quota(&self) -> Quota;
 
+    /// Whether an admitted request may have to wait for its delay.
+    fn delays(&self) -> bool {
+        false
+    }
+
     /// How many words a state has beside its first, which must be zeros at the start: none for all but the log.
     fn beside(&self) -> usize;
 
@@ -168,6 +173,11 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
     /// The quota that this rule enforces.
     fn quota(&self) -> Quota;
 
+    /// Whether an admitted request may have to wait for its delay.
+    fn delays(&self) -> bool {
+        false
+    }
+
     /// The word of a key that was never seen, for a limiter that starts at `now`.
     fn fresh(&self, now: Timestamp) -> u64;
 
@@ -237,6 +247,10 @@ impl<R: Rule> Algorithm for R {
 
     fn quota(&self) -> Quota {
         Rule::quota(self)
+    }
+
+    fn delays(&self) -> bool {
+        Rule::delays(self)
     }
 
     #[inline(always)]

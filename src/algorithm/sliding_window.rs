@@ -21,6 +21,8 @@ use super::{
     Rule, Step,
     window::{Position, Windows},
 };
+#[cfg(feature = "serde")]
+use crate::snapshot::{SaveWord, Shift, State};
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Divisor};
 
 /// `limit` units per `period`, the previous window weighted by its overlap.
@@ -206,6 +208,39 @@ impl Rule for SlidingWindow {
             (0, from.used(&view))
         };
         self.word(number, self.windows.most(previous), self.windows.most(current))
+    }
+}
+
+#[cfg(feature = "serde")]
+impl SaveWord for SlidingWindow {
+    const NAME: &'static str = "sliding window";
+
+    fn save_word(&self, word: u64, now: Timestamp) -> State {
+        let View { position, previous, current } = self.read(word, now);
+        State::SlidingWindow { previous, current, left: position.left() }
+    }
+
+    /// The current window becomes the first that does not end before it: each count then weighs as much as it did, for longer.
+    fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
+        let &State::SlidingWindow { previous, current, left } = state else { return None };
+        let most = self.windows.most(u64::MAX);
+        if previous > most || current > most || left > self.windows.most_left() {
+            return None;
+        }
+        let (previous, current, left) = match shift.left(left) {
+            // It has ended: its count is the previous one, and the next window has begun.
+            0 => (current, 0, shift.left(left + self.windows.length)),
+            left => (previous, current, left),
+        };
+        if left == 0 || (previous, current) == (0, 0) {
+            return Some(0);
+        }
+        let number = self.windows.number_of_last(shift.now, left);
+        if shift.now + left > Timestamp::HORIZON.as_nanos() {
+            // There is no such window, and none in which it could lose weight.
+            return Some(self.word(number, 0, self.windows.most(previous + current)));
+        }
+        Some(self.word(number, previous, current))
     }
 }
 

@@ -22,6 +22,8 @@
 use core::time::Duration;
 
 use super::{Rule, Step, bucket::Bucket};
+#[cfg(feature = "serde")]
+use crate::snapshot::{SaveWord, Shift, State};
 use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
 
 /// A steady rate of `limit` per `period`, and up to `burst` at one instant after a pause.
@@ -148,6 +150,19 @@ impl Rule for TokenBucket {
 
     fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
         self.bucket.carry(word, &from.bucket, now)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl SaveWord for TokenBucket {
+    const NAME: &'static str = "token bucket";
+
+    fn save_word(&self, word: u64, now: Timestamp) -> State {
+        self.bucket.save(word, now)
+    }
+
+    fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
+        self.bucket.load(state, shift)
     }
 }
 

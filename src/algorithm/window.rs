@@ -27,6 +27,14 @@ pub(super) struct Position {
     pub(super) rest: u64,
 }
 
+#[cfg(feature = "serde")]
+impl Position {
+    /// The time until the window in force ends, in nanoseconds.
+    pub(super) const fn left(&self) -> u64 {
+        self.lead + self.rest
+    }
+}
+
 impl Windows {
     /// Windows of the quota's period, with room for `counts` counts of its limit in a word.
     ///
@@ -77,6 +85,18 @@ impl Windows {
     /// The window in which to go on with a state that `from` has in its window `number` at `now`.
     pub(super) const fn carried(&self, from: &Self, number: u64, now: Timestamp) -> u64 {
         if self.length == from.length { number } else { self.number.units_at(now.within_horizon()) }
+    }
+
+    /// The number of the window in which the last of the `left` nanoseconds from `now` on lies, or that of the last window.
+    #[cfg(feature = "serde")]
+    pub(super) const fn number_of_last(&self, now: u64, left: u64) -> u64 {
+        self.number.units_at(Timestamp::from_nanos(now + (left - 1)).within_horizon())
+    }
+
+    /// The longest time that can be left of a window in force, which may begin as late as at the horizon.
+    #[cfg(feature = "serde")]
+    pub(super) const fn most_left(&self) -> u64 {
+        Timestamp::HORIZON.as_nanos() + self.length
     }
 
     /// As much of `count` as a word can hold.

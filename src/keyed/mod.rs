@@ -9,9 +9,13 @@ mod many;
 mod one_key;
 mod plan;
 mod print;
+#[cfg(feature = "serde")]
+mod saved;
 mod table;
 mod tiers;
 
+#[cfg(feature = "serde")]
+pub(crate) use saved::SavedTable;
 pub use {
     counters::KeyedStats,
     hasher::SecretState,

@@ -127,6 +127,10 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Undo for OneKey<'_, K, A, C, S> {
             self.limiter.table.undo(self.print, taken, cost, || self.now().max(now));
         }
     }
+
+    fn delays(&self) -> bool {
+        self.limiter.table.plan().algorithm(0).delays()
+    }
 }
 
 #[cfg(feature = "std")]
