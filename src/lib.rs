@@ -13,9 +13,9 @@
 //! - A [`Composite`] is several limits as one, and [`Priority`] says who yields first.
 #![cfg_attr(
     feature = "std",
-    doc = "- A bucket can be booked ahead of time, or charged afterwards: [`Reserve`](crate::Reserve) makes a"
+    doc = "- A bucket can be booked ahead of time, or charged afterwards: [`Reserve`] makes a"
 )]
-#![cfg_attr(feature = "std", doc = "  [`Booking`](crate::Booking). A [`Line`](crate::Line) waits for any limiter.")]
+#![cfg_attr(feature = "std", doc = "  [`Booking`]. A [`Line`] waits for any limiter.")]
 #![cfg_attr(
     feature = "keys",
     doc = "- A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and"
