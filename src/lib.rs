@@ -15,6 +15,11 @@
 //! - A [`Lease`] takes units ahead for one thread, where a limiter that all threads share is too slow.
 #![cfg_attr(feature = "serde", doc = "- A [`snapshot`] keeps what is in use across a restart.")]
 #![cfg_attr(
+    feature = "std",
+    doc = "- A bucket can be booked ahead of time, or charged afterwards: [`Reserve`] makes a"
+)]
+#![cfg_attr(feature = "std", doc = "  [`Booking`]. A [`Line`] waits for any limiter.")]
+#![cfg_attr(
     feature = "keys",
     doc = "- A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and"
 )]

@@ -235,6 +235,7 @@ impl Bucket {
 
     /// Takes `cost` tokens ahead of time, if they are there, and `leave` more, within the time `longest`; or if the bucket
     /// `delays`, at once, but to be used within that time.
+    #[cfg(feature = "std")]
     pub(super) fn book(
         &self,
         word: u64,
@@ -282,6 +283,7 @@ impl Bucket {
     }
 
     /// The word after `cost` tokens are taken, whether they are there or not; as many of them as a word can hold.
+    #[cfg(feature = "std")]
     pub(super) fn charge(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let generated = self.rate.units_at(now.within_horizon());
         let after = u128::from(self.used(word, generated)) + (u128::from(cost) << self.token_bits);
@@ -289,6 +291,7 @@ impl Bucket {
     }
 
     /// How many units of the last `cost` tokens before `end` time has not reached at `latest`.
+    #[cfg(feature = "std")]
     pub(super) fn ahead(&self, end: u64, cost: u64, latest: Timestamp) -> u64 {
         let generated = self.rate.units_at(latest.within_horizon());
         self.used(end, generated).min(cost.min(self.burst()) << self.token_bits)
