@@ -1,6 +1,7 @@
 //! A request or a response without its body.
 
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body::{Body, SizeHint};
 
 /// What can be known of a request before its body is read.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +46,7 @@ impl RequestHead<'_> {
 }
 
 /// What can be known of a response before its body is sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ResponseHead<'a> {
     /// The status.
@@ -54,19 +55,21 @@ pub struct ResponseHead<'a> {
     pub headers: &'a HeaderMap,
     /// What those who have made the response say about it.
     pub extensions: &'a Extensions,
+    body: SizeHint,
 }
 
-impl<'a, B> From<&'a Response<B>> for ResponseHead<'a> {
+impl<'a, B: Body> From<&'a Response<B>> for ResponseHead<'a> {
     fn from(response: &'a Response<B>) -> Self {
-        Self { status: response.status(), headers: response.headers(), extensions: response.extensions() }
+        let body = response.body().size_hint();
+        Self { status: response.status(), headers: response.headers(), extensions: response.extensions(), body }
     }
 }
 
 impl ResponseHead<'_> {
-    /// The length of the body, if it has one `Content-Length`. A body that is streamed has none.
+    /// The length of the body: its `Content-Length`, or what the body says itself. One that is streamed has none.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
-        content_length(self.headers)
+        content_length(self.headers).or_else(|| self.body.exact())
     }
 }
 

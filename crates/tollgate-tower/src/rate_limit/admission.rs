@@ -4,6 +4,7 @@ use std::{cmp::Reverse, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
+use http_body::Body;
 use smallvec::SmallVec;
 use tollgate::{Allowed, Composite, Decision, Denied, Headroom, Limiter};
 
@@ -116,7 +117,7 @@ impl Rules {
     }
 
     /// Settles what `admission` has cost, and tells of it in the headers of the response.
-    pub(super) fn conclude<B>(&self, admission: Admission, response: &mut Response<B>) {
+    pub(super) fn conclude<B: Body>(&self, admission: Admission, response: &mut Response<B>) {
         let Admission { mut tightest, told, seats, cost, leave } = admission;
         if let Some(settle) = &self.settle {
             let settled = settle(&ResponseHead::from(&*response), cost);

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -39,6 +40,7 @@ impl<S> RateLimitService<S> {
 impl<S, B, R> Service<Request<B>> for RateLimitService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    R: Body,
 {
     type Response = Response<AnswerBody<R>>;
     type Error = S::Error;
@@ -84,6 +86,7 @@ pin_project! {
 impl<F, R, E> Future for RateLimitFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
+    R: Body,
 {
     type Output = Result<Response<AnswerBody<R>>, E>;
 
