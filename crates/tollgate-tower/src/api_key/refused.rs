@@ -47,23 +47,27 @@ fn status_of<E>(refusal: &Refusal<E>) -> StatusCode {
 fn problem<'a, E>(refusal: &Refusal<E>, status: StatusCode, scopes: &[Scope<'_>]) -> Problem<'a> {
     let (kind, title) = match refusal {
         Refusal::Throttled(_) => (Problem::ABNORMAL_USAGE, "Too many failed attempts"),
-        Refusal::Limited { .. } | Refusal::Credits(_) => (Problem::QUOTA_EXCEEDED, "Too many requests"),
+        Refusal::Limited { .. } | Refusal::Credits(_) => {
+            (Problem::QUOTA_EXCEEDED, "Request cannot be satisfied as assigned quota has been exceeded")
+        }
         _ => (Problem::ABOUT_BLANK, status.canonical_reason().unwrap_or("Refused")),
     };
-    let detail: Cow<'static, str> = match refusal {
-        Refusal::Missing => "no key was presented; send it as `X-API-Key`, or as `Authorization: Bearer`".into(),
-        Refusal::Scope { missing } => match scopes.get(*missing) {
-            Some(scope) => format!("the key lacks the scope `{scope}`").into(),
-            None => "the key lacks a scope".into(),
+    let detail: Cow<'static, str> = match (refusal, refusal.retry_after_secs()) {
+        (_, Some(wait)) => format!("Retry after {wait} s.").into(),
+        (Refusal::Missing, _) => "Send a key as `X-API-Key`, or as `Authorization: Bearer`.".into(),
+        (Refusal::Twice, _) => "Keys came in two places; send one in one.".into(),
+        (Refusal::Key(error), _) => error.to_string().into(),
+        (Refusal::Scope { missing }, _) => match scopes.get(*missing) {
+            Some(scope) => format!("The key lacks the scope `{scope}`.").into(),
+            None => "The key lacks a scope.".into(),
         },
+        (Refusal::Limited { .. } | Refusal::Throttled(_), _) => {
+            "The request costs more than the limit ever allows. Do not retry it.".into()
+        }
+        (Refusal::Credits(_), _) => "The credits of the key are spent.".into(),
         // What the store says is not for strangers.
-        Refusal::Unavailable(_) => "keys cannot be looked up at present".into(),
-        Refusal::Twice => Refusal::<&str>::Twice.to_string().into(),
-        Refusal::Throttled(denied) => Refusal::<&str>::Throttled(*denied).to_string().into(),
-        Refusal::Key(error) => error.to_string().into(),
-        Refusal::Limited { denied, .. } => denied.to_string().into(),
-        Refusal::Credits(exhausted) => exhausted.to_string().into(),
-        _ => "the request was refused".into(),
+        (Refusal::Unavailable(_), _) => "Keys cannot be looked up at present.".into(),
+        _ => "The request was refused.".into(),
     };
     Problem::new(status, kind, title).detail(detail)
 }
