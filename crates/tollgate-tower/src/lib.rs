@@ -18,6 +18,7 @@
 mod api_key;
 mod body;
 mod dialect;
+mod grpc;
 mod head;
 pub mod identity;
 mod observe;
