@@ -20,6 +20,7 @@
 mod api_key;
 mod body;
 mod dialect;
+mod grpc;
 mod head;
 pub mod identity;
 mod observe;

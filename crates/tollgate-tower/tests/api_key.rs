@@ -568,6 +568,41 @@ fn extractors_and_identities() {
     assert_eq!(identity.unwrap_err().status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
+/// A call of gRPC, which would take an HTTP status for a broken proxy.
+#[test]
+fn calls_of_grpc_are_answered_in_its_words() {
+    let setting = Setting::new();
+    let key = setting.issue(1, |new| new);
+    let service = setting.layer().layer(OnlyWhenReady::default());
+    let call = |key: Option<&str>, scope: Option<Scope<'static>>| {
+        let mut request = http::Request::new(());
+        request.extensions_mut().insert(PeerAddr("192.0.2.1:1".parse().unwrap()));
+        request.headers_mut().insert(header::CONTENT_TYPE, "application/grpc+proto".parse().unwrap());
+        if let Some(key) = key {
+            request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
+        }
+        let service = match scope {
+            Some(scope) => setting.layer().requires([scope]).layer(OnlyWhenReady::default()),
+            None => service.clone(),
+        };
+        let answer = block_on(service.oneshot(request)).unwrap();
+        assert_eq!(answer.status(), 200);
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        (header("grpc-status"), header("grpc-retry-pushback-ms"))
+    };
+    let refused = |status: &str, wait: &str| (Some(status.to_owned()), Some(wait.to_owned()));
+    assert_eq!(call(None, None), refused("16", "-1"));
+    assert_eq!(call(Some("x"), None), refused("16", "-1"));
+    assert_eq!(call(Some(key.expose_secret()), Some(WRITE)), refused("7", "-1"));
+    assert_eq!(
+        [call(Some(key.expose_secret()), None), call(Some(key.expose_secret()), None)],
+        [(None, None), (None, None)]
+    );
+    assert_eq!(call(Some(key.expose_secret()), None), refused("8", "5000"));
+    setting.gate.keyring().store().down.store(true, Ordering::Relaxed);
+    assert_eq!(call(Some(key.expose_secret()), None), refused("14", "-1"));
+}
+
 /// A service of which only the one that was polled is ready, as one with a limit of concurrency.
 #[derive(Debug, Default)]
 struct OnlyWhenReady(bool);

@@ -1,6 +1,6 @@
 //! What a refusal is answered with.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -9,7 +9,11 @@ use http::{
 };
 use tollgate::keys::{Refusal, Scope};
 
-use crate::{Problem, identity::Unidentified};
+use crate::{
+    Problem,
+    grpc::{self, Code},
+    identity::Unidentified,
+};
 
 /// The answer to a refused request of which these scopes are required, with the status that was asked for if that is of
 /// an error. `policy` is the name of the limit that is reached.
@@ -70,6 +74,21 @@ fn problem<'a, E>(refusal: &Refusal<E>, status: StatusCode, scopes: &[Scope<'_>]
         _ => "The request was refused.".into(),
     };
     Problem::new(status, kind, title).detail(detail)
+}
+
+/// The answer to a refused call of gRPC.
+pub(super) fn grpc_answer<E>(refusal: &Refusal<E>) -> Response<Bytes> {
+    let (code, message) = match refusal {
+        Refusal::Missing => (Code::Unauthenticated, "no key came"),
+        Refusal::Twice => (Code::InvalidArgument, "keys came in two places"),
+        Refusal::Key(_) => (Code::Unauthenticated, "the key is not accepted"),
+        Refusal::Scope { .. } => (Code::PermissionDenied, "the key lacks a scope"),
+        Refusal::Throttled(_) => (Code::ResourceExhausted, "too many failed attempts"),
+        Refusal::Limited { .. } => (Code::ResourceExhausted, "over a limit"),
+        Refusal::Credits(_) => (Code::ResourceExhausted, "out of credits"),
+        _ => (Code::Unavailable, "keys cannot be looked up at present"),
+    };
+    grpc::trailers_only(code, message, refusal.retry_after_secs().map(Duration::from_secs))
 }
 
 /// The answer to a request that comes from nowhere, so that its failures could not be limited.
