@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 /// A status of gRPC, as much as a refusal needs ([the codes](https://grpc.io/docs/guides/status-codes/)).
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "keys"), expect(dead_code, reason = "some are for keys alone"))]
 pub(crate) enum Code {
     InvalidArgument,
     PermissionDenied,
