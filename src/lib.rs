@@ -11,6 +11,7 @@
 //! - A [`KeyedLimiter`] is one limiter for each of millions of keys, in fixed memory; [`Tiers`] give keys different
 //!   quotas, [`IpKey`] makes a key of an address.
 //! - A [`Composite`] is several limits as one, and [`Priority`] says who yields first.
+//! - A [`Live`] algorithm is one whose quota can be changed while it is in use; [`Carry`] says what becomes of what was consumed.
 #![cfg_attr(
     feature = "keys",
     doc = "- A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and"
@@ -34,6 +35,7 @@ pub mod keyed;
 #[cfg(feature = "keys")]
 pub mod keys;
 mod limiter;
+mod live;
 mod memory;
 mod priority;
 mod quota;
@@ -55,6 +57,7 @@ pub use {
     headroom::{Headroom, Leaving},
     keyed::{IpKey, KeyedLimiter, SecretState, Tiers},
     limiter::Limiter,
+    live::{Carry, Live},
     priority::Priority,
     quota::Quota,
     rate_limiter::RateLimiter,

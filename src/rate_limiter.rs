@@ -2,7 +2,7 @@
 
 use crate::{
     Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, MonotonicClock, Timestamp, Undo,
-    cell::{Cell, Sole},
+    cell::{Cell, Place, Sole},
     undo,
 };
 
@@ -53,6 +53,10 @@ impl<A: Algorithm, C: Clock> RateLimiter<A, C> {
     #[must_use]
     pub fn algorithm(&self) -> &A {
         &self.algorithm
+    }
+
+    pub(crate) fn place(&self) -> Place<'_> {
+        self.state.place()
     }
 
     /// The clock.

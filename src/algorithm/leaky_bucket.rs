@@ -19,8 +19,8 @@
 //! - **Reference**: J. S. Turner, "New directions in communications", IEEE Communications Magazine 24 (1986). What
 //!   nginx calls `burst=n` counts on top of the request in service, and is a burst of `n + 1` here.
 
-use super::{Rule, Step, bucket::Bucket};
-use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
+use super::{Adjustable, Rule, Step, bucket::Bucket};
+use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
 
 /// An even flow of `limit` per `period`, with up to `burst` units in line.
 ///
@@ -54,7 +54,7 @@ impl LeakyBucket {
     /// [`QuotaError`] if the limit, the period or the burst is 0, the period is over 136 years, the rate is over
     /// 2^42 per second, or the burst does not fit in the state beside 136 years of tokens.
     pub const fn new(quota: Quota) -> Result<Self, QuotaError> {
-        match Bucket::new(quota) {
+        match Bucket::within(quota, u64::BITS) {
             Ok(bucket) => Ok(Self { bucket }),
             Err(error) => Err(error),
         }
@@ -125,8 +125,25 @@ impl Rule for LeakyBucket {
         self.bucket.unseen(begun, now)
     }
 
-    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
-        self.bucket.carry(word, &from.bucket, now)
+    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
+        self.bucket.carry(word, &from.bucket, carry, now)
+    }
+}
+
+impl Adjustable for LeakyBucket {
+    type Words = [u64; Bucket::WORDS];
+
+    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
+        Ok(Self { bucket: Bucket::within(quota, bits)? })
+    }
+
+    fn save(&self) -> Self::Words {
+        self.bucket.save()
+    }
+
+    #[inline(always)]
+    fn restore(words: Self::Words, bits: u32) -> Self {
+        Self { bucket: Bucket::restore(words, bits) }
     }
 }
 

@@ -18,10 +18,13 @@
 use core::time::Duration;
 
 use super::{
-    Rule, Step,
-    window::{Position, Windows},
+    Adjustable, Rule, Step,
+    window::{Position, Windows, restored, saved},
 };
-use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Divisor};
+use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp, ratio::Divisor};
+
+/// What errors call it.
+const NAME: &str = "sliding window";
 
 /// `limit` units per `period`, the previous window weighted by its overlap.
 ///
@@ -64,7 +67,7 @@ impl SlidingWindow {
     /// [`QuotaError`] if the limit or the period is 0, the period is over 136 years, a burst is given, or two counts of
     /// the limit do not fit in the state beside the window's number.
     pub const fn new(quota: Quota) -> Result<Self, QuotaError> {
-        match Windows::new(quota, 2, "sliding window") {
+        match Windows::within(quota, u64::BITS, 2, NAME) {
             Ok(windows) => Ok(Self { quota, windows, per_length: Divisor::new(windows.length) }),
             Err(error) => Err(error),
         }
@@ -187,7 +190,7 @@ impl Rule for SlidingWindow {
     }
 
     /// Windows of the same length keep their counts; in others, all that is in use counts as admitted in the current one.
-    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
+    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
         let view = from.read(word, now);
         let number = self.windows.carried(&from.windows, view.position.number, now);
         let (previous, current) = if self.windows.length == from.windows.length {
@@ -195,7 +198,31 @@ impl Rule for SlidingWindow {
         } else {
             (0, from.used(&view))
         };
-        self.word(number, self.windows.most(previous), self.windows.most(current))
+        let [previous, current] = [previous, current]
+            .map(|count| self.windows.carried_count(count, carry, from.quota.limit(), self.quota.limit()));
+        self.word(number, previous, current)
+    }
+}
+
+impl Adjustable for SlidingWindow {
+    /// The last is the reciprocal of the length.
+    type Words = [u64; Windows::WORDS + 2];
+
+    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
+        let windows = Windows::within(quota, bits, 2, NAME)?;
+        Ok(Self { quota, windows, per_length: Divisor::new(windows.length) })
+    }
+
+    fn save(&self) -> Self::Words {
+        let mut words = [self.per_length.reciprocal(); Windows::WORDS + 2];
+        words[..=Windows::WORDS].copy_from_slice(&saved(&self.windows, self.quota.limit()));
+        words
+    }
+
+    #[inline(always)]
+    fn restore([words @ .., reciprocal]: Self::Words, _bits: u32) -> Self {
+        let (windows, quota) = restored(words);
+        Self { quota, windows, per_length: Divisor::with_reciprocal(windows.length, reciprocal) }
     }
 }
 
