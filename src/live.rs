@@ -124,8 +124,8 @@ pub enum Carry {
 /// | buckets, exactly | 1.6 × 10^7 per second | 4 × 10^9 |
 /// | buckets, modulo 2^56 | 1.7 × 10^10 per second | 4 × 10^12, modulo 2^64 |
 /// | a bucket's rounding | 0.12 µs, and 2^-55 of the time in which it fills | 0.47 ns, 2^-63 |
-/// | fixed window | 1.6 × 10^7 per second, 10^9 per minute | 4.2 × 10^9, 2.7 × 10^11 |
-/// | sliding window | 4,095 per second, 32,767 per minute, 262,143 per hour | 65,535, 524,287, 4,194,303 |
+/// | fixed window | 1.6 × 10^7 per second, 5.3 × 10^8 per minute | 4.2 × 10^9, 1.3 × 10^11 |
+/// | sliding window | 4,095 per second, 16,383 per minute, 131,071 per hour | 65,535, 262,143, 2,097,151 |
 ///
 /// The sliding log has no live form.
 pub struct Live<A> {

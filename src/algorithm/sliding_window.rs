@@ -10,7 +10,7 @@
 //!   the next; `limit` per period on average. A burst of the whole limit at a window's beginning blocks for `length +
 //!   length / limit`.
 //! - **Memory**: 8 bytes a key: the window's number and two counts. 136 years of windows have to fit in the number,
-//!   so the limit is at most 65,535 per second, 524,287 per minute, 4,194,303 per hour; beyond, use a token bucket.
+//!   so the limit is at most 65,535 per second, 262,143 per minute, 2,097,151 per hour; beyond, use a token bucket.
 //! - **Choose it** for limits per minute or hour that should neither double at an edge nor need a log.
 //! - **Reference**: J. Desgats, "How we built rate limiting capable of scaling to millions of domains", Cloudflare
 //!   (2017).
