@@ -87,7 +87,7 @@ impl Bucket {
         let by_horizon = scaled(Timestamp::HORIZON.as_nanos(), limit, period);
         let (token_bits, reach) = if by_horizon + burst as u128 <= most as u128 {
             ((by_horizon as u64 + burst).leading_zeros() - spare_bits, None)
-        } else if by_horizon <= (most as u128 + 1) / 2 {
+        } else if by_horizon <= 1 << (bits - 1) {
             return Err(QuotaError::BurstTooLarge { burst, most: most - by_horizon as u64 });
         } else if burst > most_wrapping_burst {
             return Err(QuotaError::BurstTooLarge { burst, most: most_wrapping_burst });
@@ -312,15 +312,18 @@ const fn from_few_nanos(nanos: u64) -> Duration {
     if nanos < 1_000_000_000 { Duration::new(0, nanos as u32) } else { Duration::from_nanos(nanos) }
 }
 
-/// A wait in nanoseconds as a [`Duration`], which holds any wait that a bucket can have.
+/// A wait in nanoseconds as a [`Duration`], or the longest there is.
 #[inline]
 fn wait(nanos: u128) -> Duration {
     match u64::try_from(nanos) {
         Ok(nanos) => Duration::from_nanos(nanos),
         // Not `Duration::new`: it might panic, for all that the optimiser can tell, and so must be called for nothing.
         Err(_) => {
-            let (seconds, rest) = ((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u64);
-            Duration::from_secs(seconds).saturating_add(Duration::from_nanos(rest))
+            let rest = Duration::from_nanos((nanos % 1_000_000_000) as u64);
+            match u64::try_from(nanos / 1_000_000_000) {
+                Ok(seconds) => Duration::from_secs(seconds).saturating_add(rest),
+                Err(_) => Duration::MAX,
+            }
         }
     }
 }
