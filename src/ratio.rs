@@ -47,7 +47,17 @@ impl Ratio {
     pub(crate) const fn save(&self) -> [u64; Self::WORDS] {
         let ([high, low], [inverse_high, inverse_low]) = (self.fraction, self.inverse_fraction);
         let Divisor { divisor, reciprocal, .. } = self.numerator;
-        [self.whole, high, low, self.inverse_whole, inverse_high, inverse_low, divisor.get(), reciprocal, self.denominator]
+        [
+            self.whole,
+            high,
+            low,
+            self.inverse_whole,
+            inverse_high,
+            inverse_low,
+            divisor.get(),
+            reciprocal,
+            self.denominator,
+        ]
     }
 
     /// What was saved.

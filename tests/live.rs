@@ -139,7 +139,8 @@ fn a_bucket_that_counts_round_is_one_of_its_rate() {
     // A burst of a second's, regained in a second, long after the count has come round.
     for limit in [16_000_000, 17_000_000, 1_000_000_000, 1 << 34] {
         let clock = ManualClock::starting_at(Timestamp::from_secs(1_790_000_000));
-        let limiter = RateLimiter::with_clock(Live::<TokenBucket>::new(Quota::per_second(limit)).unwrap(), clock.clone());
+        let limiter =
+            RateLimiter::with_clock(Live::<TokenBucket>::new(Quota::per_second(limit)).unwrap(), clock.clone());
         for _ in 0..5 {
             assert!(limiter.check_n(limit).is_ok() && limiter.check().is_err());
             clock.advance(SECOND / 2);
