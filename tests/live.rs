@@ -3,7 +3,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
     time::Duration,
 };
 
@@ -220,7 +219,8 @@ impl Clock for &Told<'_> {
 #[test]
 fn a_state_that_is_not_brought_over_yet_is_under_the_old_quota() {
     let asked = Cell::new(0);
-    let limiter: Rc<RefCell<Option<RateLimiter<Live<TokenBucket>, &Told>>>> = Rc::default();
+    type Bucket<'a> = RateLimiter<Live<TokenBucket>, &'a Told<'a>>;
+    let limiter: RefCell<Option<Bucket<'_>>> = RefCell::default();
     let in_between = || {
         // The word was loaded, and what is about to be swapped in is out of date after this.
         let limiter = limiter.borrow();
