@@ -34,20 +34,29 @@ mod headroom;
 pub mod keyed;
 #[cfg(feature = "keys")]
 pub mod keys;
+#[cfg(feature = "std")]
+mod ledger;
 mod limiter;
+#[cfg(feature = "std")]
+mod line;
 mod live;
 mod memory;
 mod priority;
 mod quota;
 mod rate_limiter;
 mod ratio;
+#[cfg(feature = "std")]
+mod reserve;
+mod returns;
 mod ring;
 mod sync;
+#[cfg(feature = "std")]
+mod timer;
 mod timestamp;
 mod undo;
 
-#[cfg(feature = "std")]
-pub use clock::Ticker;
+#[cfg(feature = "tokio")]
+pub use timer::TokioTimer;
 pub use {
     algorithm::{Algorithm, FixedWindow, LeakyBucket, SlidingLog, SlidingWindow, TokenBucket},
     clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
@@ -63,4 +72,11 @@ pub use {
     rate_limiter::RateLimiter,
     timestamp::Timestamp,
     undo::Undo,
+};
+#[cfg(feature = "std")]
+pub use {
+    clock::Ticker,
+    line::{Line, WaitError},
+    reserve::{Booking, Reserve},
+    timer::Timer,
 };

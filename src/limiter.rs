@@ -1,5 +1,7 @@
 //! The trait that all limiters meet.
 
+use core::time::Duration;
+
 use crate::{Allowed, Decision, Headroom, Leaving, Timestamp};
 
 /// Decides whether requests may pass.
@@ -50,12 +52,24 @@ pub trait Limiter {
     /// [`Denied`](crate::Denied) if the request would not pass.
     fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision;
 
+    /// How long it takes, at the least, until `cost` units pass and leave what must be left, if `ahead` units have to pass first,
+    /// each request as soon as it can; `None` if never. A line knows by this that a deadline cannot be met.
+    ///
+    /// What passes with a [`delay`](Allowed::delay) has passed once that is over. Exact for the buckets, as long as each of those
+    /// ahead can pass; for the others a bound from below. What is provided knows nothing of those ahead.
+    #[cfg_attr(not(feature = "std"), doc = "\n\n[`Line`]: self")]
+    fn forecast_at(&self, _ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        match self.peek_n_leaving_at(cost, leave, now) {
+            Ok(allowed) => Some(allowed.delay),
+            Err(denied) => denied.retry_after,
+        }
+    }
+
     /// As [`check_n_leaving_at`](Self::check_n_leaving_at), but once the units are taken `agree` is asked, and if it does
     /// not, they are given back. How a [`Composite`](crate::Composite) takes from its parts.
     ///
-    /// Unlike a [`refund`](Self::refund), this knows what it undoes: if nobody else has taken of the limiter meanwhile, it
-    /// is left as it was; otherwise as many of the units are given back as time has not regained since, and never any of
-    /// somebody else's. (A [`reset`](Self::reset) meanwhile is forgotten by it: then it may give back units of others.)
+    /// Unlike a [`refund`](Self::refund), this knows what it undoes: as many of the units are given back as time has not
+    /// regained since, and never any of somebody else's; see [`Undo`](crate::Undo).
     ///
     /// The answer is the same whether `agree` does so or not. What is provided is for limiters that nobody else takes from
     /// meanwhile.
@@ -217,6 +231,9 @@ macro_rules! limiter_behind {
             #[inline]
             fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
                 (**self).peek_n_at(cost, now)
+            }
+            fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+                (**self).forecast_at(ahead, cost, leave, now)
             }
             fn check_and(
                 &self,

@@ -46,7 +46,7 @@
 //!
 //! Checked by `tests/live_loom.rs`.
 
-use core::{convert::Infallible, fmt, marker::PhantomData};
+use core::{convert::Infallible, fmt, marker::PhantomData, time::Duration};
 
 use crossbeam_utils::CachePadded;
 
@@ -127,7 +127,7 @@ pub enum Carry {
 /// | fixed window | 1.6 × 10^7 per second, 5.3 × 10^8 per minute | 4.2 × 10^9, 1.3 × 10^11 |
 /// | sliding window | 4,095 per second, 16,383 per minute, 131,071 per hour | 65,535, 262,143, 2,097,151 |
 ///
-/// The sliding log has no live form.
+/// The sliding log has no live form, and a live limiter cannot be booked ahead of time; one can wait in line for it.
 pub struct Live<A> {
     banks: [CachePadded<Bank>; 2],
     version: AtomicU64,
@@ -328,6 +328,18 @@ impl<A: Adjustable> Live<A> {
         }
     }
 
+    /// What `ask` says of the word in `place`, by the rule under which it was written.
+    #[inline(always)]
+    fn look<O: Owner, T>(&self, place: Place<'_>, owner: O, ask: impl Fn(&A, u64) -> T) -> Result<T, O::Gone> {
+        loop {
+            let word = place.word.load(Ordering::Acquire);
+            owner.confirm()?;
+            if let Some(found) = self.versioned(tag(word)) {
+                return Ok(ask(&found.rule, word & WORD));
+            }
+        }
+    }
+
     /// As [`update`](Self::update), for what never refuses.
     fn change_word<O: Owner>(
         &self,
@@ -406,9 +418,8 @@ impl<A: Adjustable> Algorithm for Live<A> {
         now: Timestamp,
     ) -> Result<Answer<Taken>, O::Gone> {
         self.update(place, owner, |found, word| {
-            let leave = leave.of(|| most(found.rule.quota()));
-            let (allowed, next) = found.rule.step_leaving(word, cost, leave, now)?;
-            let step = Step { before: word, after: next & WORD, cost, at: now };
+            let (allowed, next) = decide(&found.rule, word, cost, leave, now)?;
+            let step = Step { after: next & WORD, cost, at: now };
             Ok(((allowed, Taken { version: found.version, step }), next))
         })
     }
@@ -422,13 +433,32 @@ impl<A: Adjustable> Algorithm for Live<A> {
         leave: Headroom,
         now: Timestamp,
     ) -> Result<Decision, O::Gone> {
-        loop {
-            let word = place.word.load(Ordering::Acquire);
-            owner.confirm()?;
-            if let Some(found) = self.versioned(tag(word)) {
-                return Ok(decide(&found.rule, word & WORD, cost, leave, now).map(|(allowed, _)| allowed));
-            }
-        }
+        self.look(place, owner, |rule, word| decide(rule, word, cost, leave, now).map(|(allowed, _)| allowed))
+    }
+
+    fn forecast<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, O::Gone> {
+        self.look(place, owner, |rule, word| rule.forecast(word, ahead, cost, units(rule, leave), now))
+    }
+
+    fn forecast_shared(
+        &self,
+        shared: Place<'_>,
+        begun: Timestamp,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let (found, word) = self.unseen(shared, begun, now);
+        found.rule.forecast(word, ahead, cost, units(&found.rule, leave), now)
     }
 
     fn undo<O: Owner>(
@@ -441,12 +471,10 @@ impl<A: Adjustable> Algorithm for Live<A> {
     ) -> Result<(), O::Gone> {
         let step = taken.step;
         self.change_word(place, owner, |found, word| {
-            if found.version != taken.version {
-                word
-            } else if word == step.after && cost >= step.cost {
-                step.before
-            } else {
+            if found.version == taken.version {
                 found.rule.undo(word, &step, cost.min(step.cost), latest())
+            } else {
+                word
             }
         })
     }
@@ -498,7 +526,7 @@ impl<A: Adjustable> Algorithm for Live<A> {
         let (found, unseen) = self.unseen(shared, begun, now);
         // They may have been found to pass by another quota.
         let Ok((_, next)) = found.rule.step(unseen, cost, now) else { return Err(Moved) };
-        let step = Step { before: unseen, after: next & WORD, cost, at: now };
+        let step = Step { after: next & WORD, cost, at: now };
         let swapped = place.word.compare_exchange(word, found.tagged(next), Ordering::AcqRel, Ordering::Relaxed);
         swapped.map(|_| Taken { version: found.version, step }).map_err(|_| Moved)
     }
@@ -512,7 +540,14 @@ impl<A: Adjustable> Algorithm for Live<A> {
     }
 }
 
-/// The answer of one rule, which also says how much its `leave` is.
+/// How many units `leave` is of what the rule allows.
+#[inline(always)]
+fn units(rule: &impl Adjustable, leave: Headroom) -> u64 {
+    leave.of(|| most(rule.quota()))
+}
+
+/// The answer of the rule, and the word that follows.
+#[inline(always)]
 fn decide(
     rule: &impl Adjustable,
     word: u64,
@@ -520,7 +555,7 @@ fn decide(
     leave: Headroom,
     now: Timestamp,
 ) -> Result<(Allowed, u64), Denied> {
-    rule.step_leaving(word, cost, leave.of(|| most(rule.quota())), now)
+    rule.step_leaving(word, cost, units(rule, leave), now)
 }
 
 impl<A: Adjustable> fmt::Debug for Live<A> {

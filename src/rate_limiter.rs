@@ -1,9 +1,18 @@
 //! One limiter: an algorithm, its state, a clock.
 
+use core::time::Duration;
+
 use crate::{
     Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, MonotonicClock, Timestamp, Undo,
     cell::{Cell, Place, Sole},
+    returns::Returns,
     undo,
+};
+#[cfg(feature = "std")]
+use crate::{
+    Reserve,
+    algorithm::{self, Bookable},
+    ledger::{Booked, Ledger},
 };
 
 /// One algorithm, one state, one clock: a single limit, shared by all who hold a reference.
@@ -30,6 +39,9 @@ pub struct RateLimiter<A: Algorithm, C = MonotonicClock> {
     algorithm: A,
     state: Cell,
     clock: C,
+    returns: Returns,
+    #[cfg(feature = "std")]
+    ledger: Ledger,
 }
 
 #[cfg(feature = "std")]
@@ -46,7 +58,14 @@ impl<A: Algorithm, C: Clock> RateLimiter<A, C> {
     #[must_use]
     pub fn with_clock(algorithm: A, clock: C) -> Self {
         let state = Cell::new(algorithm.initial(clock.now()), algorithm.beside());
-        Self { algorithm, state, clock }
+        Self {
+            algorithm,
+            state,
+            clock,
+            returns: Returns::new(),
+            #[cfg(feature = "std")]
+            ledger: Ledger::new(),
+        }
     }
 
     /// The algorithm, with its quota.
@@ -84,6 +103,11 @@ impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
         decision
     }
 
+    fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        let Ok(forecast) = self.algorithm.forecast(self.state.place(), Sole, ahead, cost, leave, now);
+        forecast
+    }
+
     fn check_and(
         &self,
         cost: u64,
@@ -96,12 +120,12 @@ impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
 
     #[inline]
     fn refund_at(&self, cost: u64, now: Timestamp) {
-        let Ok(()) = self.algorithm.refund(self.state.place(), Sole, cost, now);
+        let Ok(()) = self.returns.count(|| self.algorithm.refund(self.state.place(), Sole, cost, now));
     }
 
     #[inline]
     fn reset_at(&self, now: Timestamp) {
-        let Ok(()) = self.algorithm.reset(self.state.place(), Sole, now, now);
+        let Ok(()) = self.returns.count(|| self.algorithm.reset(self.state.place(), Sole, now, now));
     }
 }
 
@@ -116,6 +140,37 @@ impl<A: Algorithm, C: Clock> Undo for RateLimiter<A, C> {
 
     fn undo_at(&self, taken: A::Taken, cost: u64, now: Timestamp) {
         let latest = || self.clock.now().max(now);
-        let Ok(()) = self.algorithm.undo(self.state.place(), Sole, taken, cost, latest);
+        let Ok(()) = self.returns.count(|| self.algorithm.undo(self.state.place(), Sole, taken, cost, latest));
+    }
+}
+
+#[cfg(feature = "std")]
+impl<A: Bookable, C: Clock> Reserve for RateLimiter<A, C> {
+    type Booked = Booked;
+
+    fn book_leaving_at(
+        &self,
+        cost: u64,
+        leave: Headroom,
+        longest: Duration,
+        now: Timestamp,
+    ) -> Result<(Allowed, Booked), Denied> {
+        let line = self.ledger.hold(&self.returns);
+        let request = algorithm::Request { cost, leave, longest, now };
+        let Ok(answer) = algorithm::book(&self.algorithm, self.state.place(), Sole, &request);
+        answer.map(|(allowed, step)| (allowed, line.enter(0, step)))
+    }
+
+    fn close_at(&self, booked: Booked, kept: u64, now: Timestamp) {
+        self.ledger.close(booked, kept, &self.returns, |step, cost, end| {
+            let latest = || self.clock.now().max(now);
+            let Ok(returned) =
+                algorithm::put_back(&self.algorithm, self.state.place(), Sole, (step, cost), end, latest);
+            returned
+        });
+    }
+
+    fn charge_at(&self, cost: u64, now: Timestamp) {
+        let Ok(()) = algorithm::charge(&self.algorithm, self.state.place(), Sole, cost, now);
     }
 }

@@ -9,8 +9,11 @@ use crate::{Allowed, Decision, Denied, Headroom, Limiter, Timestamp};
 ///
 /// A [`refund`](Limiter::refund) does not know which check it undoes, and takes the newest units that are in use for its
 /// own. An undo does: it puts back of the units that were taken as many as time has not regained since, and never any of
-/// somebody else's, whatever others took or put back meanwhile and in whatever order. If nobody did, the limiter is left as
-/// it was before the check. (A [`reset`](Limiter::reset) meanwhile is not noticed: then units of others may be put back.)
+/// somebody else's, whatever others took or undid meanwhile and in whatever order. Right after the check it leaves the
+/// limiter as if neither had happened.
+///
+/// Not noticed are a [`reset`](Limiter::reset) or a refund by somebody else meanwhile, and a clock that steps back: after one
+/// of these, units of others may be put back.
 ///
 /// The state that newcomers share in a keyed limiter without room for them is not undone, as it is not refunded.
 ///

@@ -131,9 +131,9 @@ fn what_is_taken_during_a_change_is_kept() {
     consumption_is_kept::<TokenBucket>(3, 2, TO_MORE);
 }
 
-#[test]
-fn an_answer_is_of_one_quota_and_what_is_taken_is_kept() {
-    // Limit and period differ, and so does all that is told from them. The second change writes where the first rule was.
+/// A thread does something while the quota is changed twice: limit and period differ each time, and so does all that is told
+/// from them. The second change writes where the first rule was.
+fn during_two_changes(act: fn(&One<FixedWindow>, Timestamp) -> Decision, left_at_the_end: u64) {
     let quotas = [
         Quota::new(2, Duration::from_nanos(1 << 40)),
         Quota::new(3_000, Duration::from_secs(9)),
@@ -144,13 +144,23 @@ fn an_answer_is_of_one_quota_and_what_is_taken_is_kept() {
     model(Some(1), move || {
         let limiter = one::<FixedWindow>(quotas[0], 0);
         let other = limiter.clone();
-        let check = thread::spawn(move || other.check().unwrap());
+        let acting = thread::spawn(move || act(&other, now).unwrap());
         limiter.set_quota(quotas[1], Carry::Absolute).unwrap();
         limiter.set_quota(quotas[2], Carry::Absolute).unwrap();
-        let seen = check.join().unwrap();
+        let seen = acting.join().unwrap();
         assert!(whole.contains(&seen), "half a quota: {seen:?}, and not one of {whole:?}");
-        assert_eq!(left(limiter.peek_n(0)), 6);
+        assert_eq!(left(limiter.peek_n(0)), left_at_the_end);
     });
+}
+
+#[test]
+fn an_answer_is_of_one_quota() {
+    during_two_changes(|limiter, now| limiter.peek_at(now), 7);
+}
+
+#[test]
+fn what_is_taken_during_two_changes_is_kept() {
+    during_two_changes(|limiter, now| limiter.check_at(now), 6);
 }
 
 #[test]

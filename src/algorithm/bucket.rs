@@ -234,12 +234,101 @@ impl Bucket {
             (Carry::Absolute, None) => used.div_ceil(1 << (from.token_bits - self.token_bits)),
             (Carry::Proportional, _) => (used * u128::from(self.capacity)).div_ceil(from.capacity.into()),
         };
-        let most = match self.reach {
+        generated.wrapping_add(used.min(self.most_in_use(generated).into()) as u64)
+    }
+
+    /// Takes `cost` tokens ahead of time, if they are there, and `leave` more, within the time `longest`; or if the bucket
+    /// `delays`, at once, but to be used within that time.
+    pub(super) fn book(
+        &self,
+        word: u64,
+        cost: u64,
+        leave: u64,
+        longest: Duration,
+        delays: bool,
+        now: Timestamp,
+    ) -> Result<(Allowed, u64), Denied> {
+        let now = now.within_horizon();
+        let generated = self.rate.units_at(now);
+        let used = self.used(word, generated);
+        let asked = cost.max(1);
+        if asked > self.burst().saturating_sub(leave) {
+            return Err(self.denied(leave, used, generated, now, None));
+        }
+        let drained = |units| self.drained(units, generated, now, Duration::from_nanos);
+        let allowed = self.capacity - ((asked + leave) << self.token_bits);
+        let fits = drained(used.saturating_sub(allowed));
+        // When it is its turn. That is an instant which does not move, so it comes within reach as time goes by.
+        let turn = if delays { drained(used) } else { fits };
+        let mut early = turn.saturating_sub(longest);
+        if delays {
+            early = early.max(fits);
+        }
+        let after = u128::from(used) + (u128::from(cost) << self.token_bits);
+        let over = after.saturating_sub(self.most_in_use(generated).into()) as u64;
+        if over > 0 {
+            // What a word cannot hold yet, or if time ends before, ever.
+            early = early.max(drained(over));
+        }
+        if !early.is_zero() || over > 0 {
+            let denied = self.denied(leave, used, generated, now, None);
+            let ever = over == 0 || self.reach.is_some();
+            return Err(Denied { retry_after: ever.then_some(early), ..denied });
+        }
+        let after = after as u64;
+        let answer = Allowed {
+            limit: self.burst() - leave,
+            remaining: (self.capacity.saturating_sub(after) >> self.token_bits).saturating_sub(leave),
+            reset_after: drained(after),
+            delay: turn,
+        };
+        Ok((answer, if cost == 0 { word } else { generated.wrapping_add(after) }))
+    }
+
+    /// The word after `cost` tokens are taken, whether they are there or not; as many of them as a word can hold.
+    pub(super) fn charge(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+        let generated = self.rate.units_at(now.within_horizon());
+        let after = u128::from(self.used(word, generated)) + (u128::from(cost) << self.token_bits);
+        generated.wrapping_add(after.min(self.most_in_use(generated).into()) as u64)
+    }
+
+    /// How many units of the last `cost` tokens before `end` time has not reached at `latest`.
+    pub(super) fn ahead(&self, end: u64, cost: u64, latest: Timestamp) -> u64 {
+        let generated = self.rate.units_at(latest.within_horizon());
+        self.used(end, generated).min(cost.min(self.burst()) << self.token_bits)
+    }
+
+    /// How long until `cost` tokens and `leave` more are there, or if the bucket `delays` until it is their turn, once `ahead`
+    /// have been taken; `None` if never.
+    pub(super) fn forecast(
+        &self,
+        word: u64,
+        ahead: u64,
+        cost: u64,
+        leave: u64,
+        delays: bool,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let now = now.within_horizon();
+        let generated = self.rate.units_at(now);
+        let asked = cost.max(1);
+        let allowed = (self.burst().checked_sub(leave)?.checked_sub(asked)?) << self.token_bits;
+        let allowed = if delays { 0 } else { allowed };
+        let in_line = u128::from(self.used(word, generated)) + (u128::from(ahead) << self.token_bits);
+        let excess = in_line.saturating_sub(allowed.into());
+        if excess > self.most_in_use(generated).into() {
+            return Some(Duration::MAX);
+        }
+        Some(self.drained(excess as u64, generated, now, Duration::from_nanos))
+    }
+
+    /// The most that can be in use, debts included.
+    fn most_in_use(&self, generated: u64) -> u64 {
+        match self.reach {
             // The word of a full bucket at the horizon is the largest that there is.
             None => self.rate.units_at(Timestamp::HORIZON.as_nanos()) - generated + self.capacity,
             Some(reach) => reach,
-        };
-        generated.wrapping_add(used.min(most.into()) as u64)
+        }
     }
 
     /// How many words it is saved in.

@@ -109,6 +109,16 @@ impl Rule for FixedWindow {
         Ok((allowed, if cost == 0 { word } else { self.word(position.number, count) }))
     }
 
+    /// No window admits more than the limit.
+    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration> {
+        let (position, count) = self.read(word, now);
+        let alone = match self.step_leaving(word, cost, leave, now) {
+            Ok(_) => Duration::ZERO,
+            Err(denied) => denied.retry_after?,
+        };
+        Some(alone.max(self.windows.room_for(&position, count, ahead.saturating_add(cost), self.quota.limit())))
+    }
+
     /// Units of a window that has ended are forgotten already, and are not given back.
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let (_, count) = self.read(word, now);

@@ -19,6 +19,8 @@
 //! - **Reference**: J. S. Turner, "New directions in communications", IEEE Communications Magazine 24 (1986). What
 //!   nginx calls `burst=n` counts on top of the request in service, and is a burst of `n + 1` here.
 
+use core::time::Duration;
+
 use super::{Adjustable, Rule, Step, bucket::Bucket};
 use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
 
@@ -43,7 +45,7 @@ use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeakyBucket {
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
 }
 
 impl LeakyBucket {
@@ -109,6 +111,10 @@ impl Rule for LeakyBucket {
         Ok((self.bucket.allowed(&taken, leave, true), taken.next))
     }
 
+    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration> {
+        self.bucket.forecast(word, ahead, cost, leave, true, now)
+    }
+
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         self.bucket.give_back(word, cost, now)
     }
@@ -149,8 +155,6 @@ impl Adjustable for LeakyBucket {
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
-
     use super::*;
 
     #[test]

@@ -11,6 +11,8 @@
 //! The exact bound of each is in the documentation of its module; it counts units, and a unit that is refunded is not
 //! counted.
 
+#[cfg(feature = "std")]
+mod bookable;
 mod bucket;
 pub mod fixed_window;
 pub mod leaky_bucket;
@@ -19,8 +21,12 @@ pub mod sliding_window;
 pub mod token_bucket;
 mod window;
 
-use core::{convert::Infallible, fmt::Debug};
+use core::{convert::Infallible, fmt::Debug, time::Duration};
 
+#[cfg(feature = "std")]
+pub use bookable::Bookable;
+#[cfg(feature = "std")]
+pub(crate) use bookable::{Request, begin_booked, begin_charged, book, book_unseen, charge, charge_shared, put_back};
 pub use fixed_window::FixedWindow;
 pub use leaky_bucket::LeakyBucket;
 pub use sliding_log::SlidingLog;
@@ -85,6 +91,28 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
         leave: Headroom,
         now: Timestamp,
     ) -> Result<Decision, O::Gone>;
+
+    /// How long, at the least, until `cost` units pass if `ahead` others pass first; `None` if never.
+    fn forecast<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, O::Gone>;
+
+    /// As [`forecast`](Self::forecast), for a key that has no state of its own.
+    fn forecast_shared(
+        &self,
+        shared: Place<'_>,
+        begun: Timestamp,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Option<Duration>;
 
     /// Gives back `cost` of the units that were `taken`, but for those that time has regained, and never any of others.
     ///
@@ -163,6 +191,10 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
         self.step_leaving(word, cost, 0, now)
     }
 
+    /// How long, at the least, until a request of `cost` units that must leave `leave` passes, if `ahead` units pass first;
+    /// `None` if never.
+    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration>;
+
     /// The word without `cost` of the units that `step` took; others may have made `word` of what it left, by steps and by
     /// undoing steps, at times up to `latest`. Never less than what they would have made of it alone.
     fn undo(&self, word: u64, step: &Step, cost: u64, latest: Timestamp) -> u64;
@@ -203,10 +235,9 @@ pub trait Adjustable: Rule + Copy {
     fn restore(words: Self::Words, bits: u32) -> Self;
 }
 
-/// A word as a step found it and as it left it, the units that it took, and when.
+/// A step: the word that it left, the units that it took, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    pub(crate) before: u64,
     pub(crate) after: u64,
     pub(crate) cost: u64,
     pub(crate) at: Timestamp,
@@ -265,6 +296,34 @@ impl<R: Rule> Algorithm for R {
         Ok(self.step_leaving(word, cost, leave, now).map(|(allowed, _)| allowed))
     }
 
+    fn forecast<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, O::Gone> {
+        let leave = leave.of(|| most(self.quota()));
+        let word = place.word.load(Ordering::Acquire);
+        owner.confirm()?;
+        Ok(Rule::forecast(self, word, ahead, cost, leave, now))
+    }
+
+    fn forecast_shared(
+        &self,
+        shared: Place<'_>,
+        begun: Timestamp,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let leave = leave.of(|| most(self.quota()));
+        Rule::forecast(self, word_of_unseen(self, shared, begun, now), ahead, cost, leave, now)
+    }
+
     fn undo<O: Owner>(
         &self,
         place: Place<'_>,
@@ -273,14 +332,7 @@ impl<R: Rule> Algorithm for R {
         cost: u64,
         latest: impl Fn() -> Timestamp,
     ) -> Result<(), O::Gone> {
-        let undone = |word| {
-            if word == taken.after && cost >= taken.cost {
-                taken.before
-            } else {
-                Rule::undo(self, word, &taken, cost.min(taken.cost), latest())
-            }
-        };
-        replace(place, owner, undone)
+        replace(place, owner, |word| Rule::undo(self, word, &taken, cost.min(taken.cost), latest()))
     }
 
     fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone> {
@@ -329,7 +381,7 @@ impl<R: Rule> Algorithm for R {
         let unseen = word_of_unseen(self, shared, begun, now);
         let Ok((_, next)) = self.step(unseen, cost, now) else { return Err(Moved) };
         let swapped = place.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed);
-        swapped.map(|_| Step { before: unseen, after: next, cost, at: now }).map_err(|_| Moved)
+        swapped.map(|_| Step { after: next, cost, at: now }).map_err(|_| Moved)
     }
 
     fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone> {
@@ -348,8 +400,13 @@ fn word_of_unseen<R: Rule>(rule: &R, shared: Place<'_>, begun: Timestamp, now: T
 
 /// Makes the word in `place` what `next` says, whatever it is.
 fn replace<O: Owner>(place: Place<'_>, owner: O, next: impl Fn(u64) -> u64) -> Result<(), O::Gone> {
-    let Ok(()) = update(place.word, owner, &Replace(next))?;
-    Ok(())
+    replace_saying(place, owner, |word| ((), next(word)))
+}
+
+/// As [`replace`], with something to say of it.
+fn replace_saying<O: Owner, A>(place: Place<'_>, owner: O, next: impl Fn(u64) -> (A, u64)) -> Result<A, O::Gone> {
+    let Ok(answer) = update(place.word, owner, &Replace(next))?;
+    Ok(answer)
 }
 
 /// Taking `cost` units at `now` and leaving `leave`, as an update of a word.
@@ -367,19 +424,19 @@ impl<R: Rule> Update for Take<'_, R> {
     #[inline(always)]
     fn apply(&self, word: u64) -> Result<(Self::Answer, u64), Denied> {
         let (allowed, next) = self.rule.step_leaving(word, self.cost, self.leave, self.now)?;
-        Ok(((allowed, Step { before: word, after: next, cost: self.cost, at: self.now }), next))
+        Ok(((allowed, Step { after: next, cost: self.cost, at: self.now }), next))
     }
 }
 
 /// Whatever the word, another, as an update that never refuses.
 struct Replace<F>(F);
 
-impl<F: Fn(u64) -> u64> Update for Replace<F> {
-    type Answer = ();
+impl<A, F: Fn(u64) -> (A, u64)> Update for Replace<F> {
+    type Answer = A;
     type Refusal = Infallible;
 
-    fn apply(&self, word: u64) -> Result<((), u64), Infallible> {
-        Ok(((), (self.0)(word)))
+    fn apply(&self, word: u64) -> Result<(A, u64), Infallible> {
+        Ok((self.0)(word))
     }
 }
 

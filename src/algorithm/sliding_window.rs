@@ -162,6 +162,16 @@ impl Rule for SlidingWindow {
         Ok((allowed, next))
     }
 
+    /// No window admits more than the limit.
+    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration> {
+        let View { position, current: count, .. } = self.read(word, now);
+        let alone = match self.step_leaving(word, cost, leave, now) {
+            Ok(_) => Duration::ZERO,
+            Err(denied) => denied.retry_after?,
+        };
+        Some(alone.max(self.windows.room_for(&position, count, ahead.saturating_add(cost), self.quota.limit())))
+    }
+
     /// Units of the current window go first, then those of the previous one; older ones are forgotten already.
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let View { position, previous, current } = self.read(word, now);

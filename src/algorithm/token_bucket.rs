@@ -19,6 +19,8 @@
 //! - **Choose it** for most APIs: it forgives bursts and keeps the long-run rate exactly.
 //! - **Reference**: ITU-T I.371 (GCRA); RFC 2697 and 2698 for the token bucket of networks.
 
+use core::time::Duration;
+
 use super::{Adjustable, Rule, Step, bucket::Bucket};
 use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
 
@@ -49,7 +51,7 @@ use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
 }
 
 impl TokenBucket {
@@ -122,6 +124,10 @@ impl Rule for TokenBucket {
     fn step_leaving(&self, word: u64, cost: u64, leave: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
         let taken = self.bucket.take(word, cost, leave, now)?;
         Ok((self.bucket.allowed(&taken, leave, false), taken.next))
+    }
+
+    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration> {
+        self.bucket.forecast(word, ahead, cost, leave, false, now)
     }
 
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {

@@ -65,6 +65,20 @@ impl Windows {
         }
     }
 
+    /// How long until `units` have room, at the least: beside `count` in the window in force, and then with no more than
+    /// `limit` in each window.
+    pub(super) fn room_for(&self, position: &Position, count: u64, units: u64, limit: u64) -> Duration {
+        let over = units.saturating_sub(limit.saturating_sub(count));
+        match over.div_ceil(limit) {
+            0 => Duration::ZERO,
+            windows => {
+                let whole = u128::from(windows - 1) * u128::from(self.length);
+                let nanos = whole + u128::from(position.lead) + u128::from(position.rest);
+                u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
+            }
+        }
+    }
+
     /// The window in which to go on with a state that `from` has in its window `number` at `now`.
     ///
     /// That of now; or if the window in force lies ahead, that in which it begins: what was admitted in it must not be

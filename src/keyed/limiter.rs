@@ -10,7 +10,7 @@ use core::{
 use super::{
     counters::KeyedStats,
     hasher::SecretState,
-    one_key::OneKey,
+    one_key::{Fingerprint, OneKey},
     plan::{Plan, PlanFor},
     print::Print,
     table::Table,
@@ -168,6 +168,14 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
         A: PlanFor<Q>,
     {
         OneKey { limiter: self, print: self.print(key) }
+    }
+
+    /// The key of this [`Fingerprint`], which a [`key`](Self::key) of this limiter has given, as a
+    /// [`Limiter`](crate::Limiter).
+    ///
+    /// With [`Tiers`](crate::Tiers), the key is in the tier that it was in then.
+    pub fn key_of(&self, fingerprint: Fingerprint) -> OneKey<'_, K, A, C, S> {
+        OneKey { limiter: self, print: fingerprint.0.kept_clear(A::TAG_BITS) }
     }
 
     /// Decides on one unit of `key` now, and takes it if it passes.

@@ -19,7 +19,7 @@ pub use {
     ip::IpKey,
     limiter::KeyedLimiter,
     many::CheckEach,
-    one_key::OneKey,
+    one_key::{Fingerprint, OneKey},
     plan::{Plan, PlanFor},
     tiers::{Resolver, Tiers, TiersError},
 };

@@ -1,7 +1,17 @@
 //! One key of a keyed limiter, as a limiter.
 
+use core::time::Duration;
+
+#[cfg(feature = "std")]
+use super::table::Taken;
 use super::{KeyedLimiter, plan::Plan, print::Print, table::TakenOf};
-use crate::{Allowed, Clock, Decision, Denied, Headroom, Limiter, Timestamp, Undo, undo};
+use crate::{Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, Quota, Timestamp, Undo, undo};
+#[cfg(feature = "std")]
+use crate::{
+    Reserve,
+    algorithm::{Bookable, Request},
+    ledger::Booked,
+};
 
 /// One key of a [`KeyedLimiter`], as a [`Limiter`]: what [`KeyedLimiter::key`] returns.
 ///
@@ -18,6 +28,45 @@ impl<K: ?Sized, A, C, S> Clone for OneKey<'_, K, A, C, S> {
 }
 
 impl<K: ?Sized, A, C, S> Copy for OneKey<'_, K, A, C, S> {}
+
+/// Which key of a [`KeyedLimiter`] it is, without the key and without the limiter: to come back to it later.
+///
+/// It is worth something to the limiter that it was made by; to another it is the fingerprint of some other key.
+///
+/// ```
+/// use tollgate::{KeyedLimiter, Limiter, ManualClock, Quota, TokenBucket};
+///
+/// let bucket = TokenBucket::new(Quota::per_second(3))?;
+/// let limiter: KeyedLimiter<String, _, _> = KeyedLimiter::with_clock(bucket, 100, ManualClock::new());
+/// let alice = limiter.key("alice").fingerprint();
+/// assert!(limiter.key_of(alice).check_n(2).is_ok());
+/// assert_eq!(limiter.peek_n("alice", 0)?.remaining, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Fingerprint(pub(super) Print);
+
+/// It is not shown: it is made with the table's secret.
+impl core::fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Fingerprint(..)")
+    }
+}
+
+impl<K: ?Sized, A: Plan, C, S> OneKey<'_, K, A, C, S> {
+    /// Which key it is, to [come back to it](KeyedLimiter::key_of) later.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(self.print)
+    }
+
+    /// The quota that the key is under.
+    #[must_use]
+    pub fn quota(&self) -> Quota {
+        let tag = self.print.tagged & ((1 << A::TAG_BITS) - 1);
+        self.limiter.table.plan().algorithm(tag).quota()
+    }
+}
 
 /// The fingerprint is not shown: it is made with the table's secret.
 impl<K: ?Sized, A: core::fmt::Debug, C, S> core::fmt::Debug for OneKey<'_, K, A, C, S> {
@@ -40,6 +89,10 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
     #[inline]
     fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
         self.limiter.table.peek(self.print, cost, leave, now)
+    }
+
+    fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        self.limiter.table.forecast(self.print, ahead, cost, leave, now)
     }
 
     fn check_and(
@@ -73,5 +126,34 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Undo for OneKey<'_, K, A, C, S> {
         if let Some(taken) = taken {
             self.limiter.table.undo(self.print, taken, cost, || self.now().max(now));
         }
+    }
+}
+
+#[cfg(feature = "std")]
+impl<K: ?Sized, A: Plan, C: Clock, S> Reserve for OneKey<'_, K, A, C, S>
+where
+    A::Algorithm: Bookable,
+{
+    /// Nothing, if it was taken of what newcomers share.
+    type Booked = Option<Taken<Booked>>;
+
+    fn book_leaving_at(
+        &self,
+        cost: u64,
+        leave: Headroom,
+        longest: Duration,
+        now: Timestamp,
+    ) -> Result<(Allowed, Self::Booked), Denied> {
+        self.limiter.table.book(self.print, &Request { cost, leave, longest, now })
+    }
+
+    fn close_at(&self, booked: Self::Booked, kept: u64, now: Timestamp) {
+        if let Some(booked) = booked {
+            self.limiter.table.close(self.print, booked, kept, || self.now().max(now));
+        }
+    }
+
+    fn charge_at(&self, cost: u64, now: Timestamp) {
+        self.limiter.table.charge(self.print, cost, now);
     }
 }
