@@ -114,6 +114,10 @@ pub enum Carry {
 /// current window of the new period, and is forgotten with it. If the clock has stepped back, what is in use by its present
 /// time is what counts.
 ///
+/// What is in use is kept up to what a word can hold under the new quota, which is more than anybody waits for: what a bucket
+/// regains until [the horizon](Timestamp::HORIZON), and the largest limit that a window of the period can have. A quota
+/// that is so small that this is less than what is in use, and then a larger one again, does shed the difference.
+///
 /// # What it costs
 ///
 /// A check takes some nanoseconds more, to find the rule. Memory is the same, 8 bytes a state: of these, 8 bits tell the quota
