@@ -31,8 +31,11 @@ use super::Step;
 use crate::snapshot::{Shift, State};
 use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp, ratio::Ratio, timestamp::nanos_of};
 
-/// The highest rate of 64 bits, in units per second: it leaves a state readable for 48 days, a fresh one for 24.
+/// The highest rate, in units per second: it leaves a state readable for 48 days, a fresh one for 24.
 const MOST_PER_SECOND: u64 = 1 << 42;
+
+/// The largest burst of a bucket that counts modulo 2^64: a quarter of the modulus.
+const MOST_WRAPPING_BURST: u64 = 1 << 62;
 
 /// A quota as a bucket, and how full a fresh one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +50,6 @@ pub(super) struct Bucket {
     token_bits: u32,
     /// How far ahead of `V` a `c` counts as future, in units, if they are counted modulo 2^64.
     reach: Option<u64>,
-    /// The largest word.
-    most: u64,
     /// Whether a wait can be too long for 64 bits of nanoseconds.
     distant: bool,
     /// How many tokens a fresh bucket lacks.
@@ -67,7 +68,7 @@ pub(super) struct Taken {
 }
 
 impl Bucket {
-    /// A bucket whose words have so many bits, from 45 to 64.
+    /// A bucket whose words have so many bits, from 45 to 64. With less than 64 it never counts modulo: time has half of them.
     pub(super) const fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
         let (limit, period) = match quota.validated() {
             Ok(valid) => valid,
@@ -80,9 +81,8 @@ impl Bucket {
         };
         let spare_bits = u64::BITS - bits;
         let most = u64::MAX >> spare_bits;
-        let most_per_second = MOST_PER_SECOND >> spare_bits;
-        // Of a bucket that counts modulo the number of its words: a quarter of that.
-        let most_wrapping_burst = (most >> 2) + 1;
+        // Time ends after 2^32 seconds.
+        let most_per_second = if spare_bits == 0 { MOST_PER_SECOND } else { 1 << (bits - 1 - 32) };
         if limit as u128 * 1_000_000_000 > most_per_second as u128 * period as u128 {
             return Err(QuotaError::RateTooHigh { limit, period: quota.period(), most: most_per_second });
         }
@@ -91,8 +91,8 @@ impl Bucket {
             ((by_horizon as u64 + burst).leading_zeros() - spare_bits, None)
         } else if by_horizon <= 1 << (bits - 1) {
             return Err(QuotaError::BurstTooLarge { burst, most: most - by_horizon as u64 });
-        } else if burst > most_wrapping_burst {
-            return Err(QuotaError::BurstTooLarge { burst, most: most_wrapping_burst });
+        } else if burst > MOST_WRAPPING_BURST {
+            return Err(QuotaError::BurstTooLarge { burst, most: MOST_WRAPPING_BURST });
         } else {
             const HOUR: u64 = 60 * 60 * 1_000_000_000;
             (0, Some(burst + scaled(HOUR, limit, period) as u64))
@@ -102,7 +102,7 @@ impl Bucket {
         let capacity = burst << token_bits;
         let time_to_fill = scaled(burst, period, limit);
         let distant = reach.is_some() || time_to_fill >= 1 << 63;
-        Ok(Self { rate, burst, capacity, token_bits, reach, most, distant, lacking: 0, quota })
+        Ok(Self { rate, burst, capacity, token_bits, reach, distant, lacking: 0, quota })
     }
 
     /// The same bucket, but a fresh one holds `start` tokens.
@@ -128,7 +128,7 @@ impl Bucket {
         match (self.lacking, self.reach) {
             // Full at any time, earlier ones included.
             (0, None) => 0,
-            (0, Some(_)) => generated.wrapping_sub((self.most >> 1) + 1),
+            (0, Some(_)) => generated.wrapping_sub(1 << 63),
             (lacking, _) => generated.wrapping_add(lacking << self.token_bits),
         }
     }
@@ -369,36 +369,28 @@ impl Bucket {
     }
 
     /// How many words it is saved in.
-    pub(super) const WORDS: usize = Ratio::WORDS + 5;
+    pub(super) const WORDS: usize = Ratio::WORDS + 4;
 
     const EXPLICIT_BURST: u64 = 1 << 8;
-    const WRAPS: u64 = 1 << 9;
-    const DISTANT: u64 = 1 << 10;
+    const DISTANT: u64 = 1 << 9;
 
-    /// All that there is to a bucket that starts full, as so many words.
+    /// All that there is to a bucket that starts full, and does not count modulo, as so many words.
     pub(super) fn save(&self) -> [u64; Self::WORDS] {
         let mut words = [0; Self::WORDS];
         words[..Ratio::WORDS].copy_from_slice(&self.rate.save());
         let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
         let flags = u64::from(self.token_bits)
             | flag(self.quota.explicit_burst().is_some(), Self::EXPLICIT_BURST)
-            | flag(self.reach.is_some(), Self::WRAPS)
             | flag(self.distant, Self::DISTANT);
         let period = nanos_of(self.quota.period());
-        words[Ratio::WORDS..].copy_from_slice(&[
-            self.burst,
-            flags,
-            self.reach.unwrap_or(0),
-            self.quota.limit(),
-            period,
-        ]);
+        words[Ratio::WORDS..].copy_from_slice(&[self.burst, flags, self.quota.limit(), period]);
         words
     }
 
-    /// What was saved of a bucket whose words have so many bits.
+    /// What was saved.
     #[inline(always)]
-    pub(super) fn restore(words: [u64; Self::WORDS], bits: u32) -> Self {
-        let [a, b, c, d, e, f, g, h, i, burst, flags, reach, limit, period] = words;
+    pub(super) fn restore(words: [u64; Self::WORDS]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, burst, flags, limit, period] = words;
         let token_bits = flags as u32 % u64::BITS;
         let quota = Quota::new(limit, Duration::from_nanos(period));
         Self {
@@ -406,8 +398,7 @@ impl Bucket {
             burst,
             capacity: burst << token_bits,
             token_bits,
-            reach: (flags & Self::WRAPS != 0).then_some(reach),
-            most: u64::MAX >> (u64::BITS - bits),
+            reach: None,
             distant: flags & Self::DISTANT != 0,
             lacking: 0,
             quota: if flags & Self::EXPLICIT_BURST != 0 { quota.burst(burst) } else { quota },
@@ -420,7 +411,7 @@ impl Bucket {
         match self.reach {
             None => spent.saturating_sub(generated),
             Some(reach) => {
-                let ahead = spent.wrapping_sub(generated) & self.most;
+                let ahead = spent.wrapping_sub(generated);
                 if ahead <= reach { ahead } else { 0 }
             }
         }

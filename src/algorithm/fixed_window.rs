@@ -162,7 +162,7 @@ impl Adjustable for FixedWindow {
     }
 
     #[inline(always)]
-    fn restore(words: Self::Words, _bits: u32) -> Self {
+    fn restore(words: Self::Words) -> Self {
         let (windows, quota) = restored(words);
         Self { quota, windows }
     }

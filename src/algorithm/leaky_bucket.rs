@@ -154,8 +154,8 @@ impl Adjustable for LeakyBucket {
     }
 
     #[inline(always)]
-    fn restore(words: Self::Words, bits: u32) -> Self {
-        Self { bucket: Bucket::restore(words, bits) }
+    fn restore(words: Self::Words) -> Self {
+        Self { bucket: Bucket::restore(words) }
     }
 }
 

@@ -231,7 +231,7 @@ pub trait Adjustable: Rule + Copy {
     /// What a rule is kept as: an array of up to 15 words.
     type Words: Default + AsRef<[u64]> + AsMut<[u64]>;
 
-    /// The rule of this quota whose words have so many bits, from 45 to 64.
+    /// The rule of this quota whose words have so many bits, from 45 to 63.
     ///
     /// # Errors
     ///
@@ -241,8 +241,8 @@ pub trait Adjustable: Rule + Copy {
     /// The rule as words.
     fn save(&self) -> Self::Words;
 
-    /// The rule of so many bits that was saved.
-    fn restore(words: Self::Words, bits: u32) -> Self;
+    /// The rule that was saved.
+    fn restore(words: Self::Words) -> Self;
 }
 
 /// A step: the word that it left, the units that it took, and when.

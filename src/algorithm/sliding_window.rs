@@ -232,7 +232,7 @@ impl Adjustable for SlidingWindow {
     }
 
     #[inline(always)]
-    fn restore([words @ .., reciprocal]: Self::Words, _bits: u32) -> Self {
+    fn restore([words @ .., reciprocal]: Self::Words) -> Self {
         let (windows, quota) = restored(words);
         Self { quota, windows, per_length: Divisor::with_reciprocal(windows.length, reciprocal) }
     }

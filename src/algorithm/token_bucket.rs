@@ -165,8 +165,8 @@ impl Adjustable for TokenBucket {
     }
 
     #[inline(always)]
-    fn restore(words: Self::Words, bits: u32) -> Self {
-        Self { bucket: Bucket::restore(words, bits) }
+    fn restore(words: Self::Words) -> Self {
+        Self { bucket: Bucket::restore(words) }
     }
 }
 
