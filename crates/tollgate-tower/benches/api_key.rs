@@ -10,6 +10,7 @@ use std::{
     hint::black_box,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -38,6 +39,8 @@ fn main() {
         for (case, limits) in [("verified", 0), ("verified, throttled, limited", 1)] {
             measure(&format!("{scheme}, {case}"), gate(digester.clone(), limits), true);
         }
+        let told = gate(digester.clone(), 1);
+        measure(&format!("{scheme}, the same, and told of"), told, true);
         measure(&format!("{scheme}, refused: wrong secret"), gate(digester, 0), false);
     }
 }
@@ -71,7 +74,10 @@ fn measure(name: &str, gate: Gate<MemoryStore>, right: bool) {
     let answer =
         |request: Request<u8>| std::future::ready(Ok::<_, Infallible>(Response::new(black_box(request).into_body())));
     let gate = Arc::new(gate);
-    let layer = ApiKeyLayer::new(Arc::clone(&gate), ClientAddress::peer()).requires([READ]);
+    let mut layer = ApiKeyLayer::new(Arc::clone(&gate), ClientAddress::peer()).requires([READ]);
+    if name.ends_with("told of") {
+        layer = layer.tell("key", Duration::from_secs(1)).expect("a name");
+    }
     let kept = layer.layer(service_fn(answer));
     let status = answer_of(kept.clone().call(request())).status();
     assert_eq!(status.is_success(), right, "{status}");

@@ -603,6 +603,61 @@ fn calls_of_grpc_are_answered_in_its_words() {
     assert_eq!(call(Some(key.expose_secret()), None), refused("14", "-1"));
 }
 
+/// A refusal that was logged with the key that it is about.
+#[cfg(feature = "tracing")]
+#[test]
+fn events_say_why_and_not_by_which_key() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let setting = Setting::new();
+    let key = setting.issue(1, |new| new);
+    let stranger = NewKey::new(PREFIX, "").issue(&Digester::plain(), &mut ChaCha20Rng::seed_from_u64(2)).unwrap().key;
+    let service = setting.layer().layer(OnlyWhenReady::default());
+    let send = |key: &ApiKey| {
+        let mut request = http::Request::new(());
+        request.headers_mut().insert("x-api-key", key.expose_secret().parse().unwrap());
+        request.extensions_mut().insert(PeerAddr("192.0.2.77:1".parse().unwrap()));
+        block_on(service.clone().oneshot(request)).unwrap().status()
+    };
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        assert_eq!(
+            [send(&key), send(&key), send(&key), send(&stranger)].map(|status| status.as_u16()),
+            [200, 200, 429, 401]
+        );
+        setting.gate.keyring().store().down.store(true, Ordering::Relaxed);
+        assert_eq!(send(&key), 503);
+    });
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for (line, [level, reason]) in
+        lines.iter().zip([["DEBUG", "limited"], ["DEBUG", "invalid"], ["ERROR", "unavailable"]])
+    {
+        assert!(line.contains(level) && line.contains(reason), "{line}");
+    }
+    for secret in [key.id().as_str(), stranger.id().as_str(), "tg_test", "192.0.2.77", "db-7"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
 /// A service of which only the one that was polled is ready, as one with a limit of concurrency.
 #[derive(Debug, Default)]
 struct OnlyWhenReady(bool);
