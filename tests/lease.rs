@@ -399,6 +399,7 @@ fn a_lease_on_a_leaky_bucket_is_the_leaky_bucket() {
         assert_eq!(lease.in_hand(), 0);
     }
     let _ = lease.check_and(1, Headroom::NONE, lease.now(), &mut |_| false);
+    assert_eq!(lease.in_hand(), 0);
     assert_eq!(lease.check().unwrap().delay, Duration::from_millis(100));
 }
 
