@@ -124,6 +124,10 @@ impl<L: Limiter> Limiter for Leaving<L> {
         self.limiter.check_and(cost, self.leave.and(leave), now, agree)
     }
 
+    fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, denied: &Denied) {
+        self.limiter.refused_at(cost, self.leave.and(leave), now, denied);
+    }
+
     #[inline]
     fn refund_at(&self, cost: u64, now: Timestamp) {
         self.limiter.refund_at(cost, now);
@@ -146,6 +150,10 @@ impl<L: Undo> Undo for Leaving<L> {
     #[inline]
     fn undo_at(&self, taken: L::Taken, cost: u64, now: Timestamp) {
         self.limiter.undo_at(taken, cost, now);
+    }
+
+    fn delays(&self) -> bool {
+        self.limiter.delays()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::{Allowed, Decision, Headroom, Leaving, Timestamp};
+use crate::{Allowed, Decision, Denied, Headroom, Leaving, Observed, Observer, Timestamp};
 
 /// Decides whether requests may pass.
 ///
@@ -90,6 +90,14 @@ pub trait Limiter {
         Ok(allowed)
     }
 
+    /// A request was refused because this limiter, when a [`Composite`](crate::Composite) only looked at it, said `denied`.
+    ///
+    /// For limiters that tell others what has become of requests, as [`Observed`] does. All others need not know: nothing was
+    /// taken of them, and the default does nothing.
+    fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, denied: &Denied) {
+        let _ = (cost, leave, now, denied);
+    }
+
     /// Gives back up to `cost` units at `now`, as many as are still in use.
     ///
     /// Right after a check it leaves the limiter as if neither had happened. What has been regained in the meantime is
@@ -110,6 +118,18 @@ pub trait Limiter {
         Self: Sized,
     {
         Leaving::new(self, leave.into())
+    }
+
+    /// This limiter, with an observer that is told what becomes of each request: [`Counters`](crate::Counters), or one of
+    /// your own.
+    ///
+    /// To keep the limiter, call it on a reference: `(&limiter).observed(..)`.
+    #[inline]
+    fn observed<O: Observer>(self, observer: O) -> Observed<Self, O>
+    where
+        Self: Sized,
+    {
+        Observed::new(self, observer)
     }
 
     /// Decides on `cost` units at `now`, and takes them if they pass.
@@ -215,6 +235,15 @@ macro_rules! limiter_behind {
             fn now(&self) -> Timestamp {
                 (**self).now()
             }
+            // Not by the time: a lease need not look at it.
+            #[inline]
+            fn check(&self) -> Decision {
+                (**self).check()
+            }
+            #[inline]
+            fn check_n(&self, cost: u64) -> Decision {
+                (**self).check_n(cost)
+            }
             #[inline]
             fn check_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
                 (**self).check_n_leaving_at(cost, leave, now)
@@ -242,6 +271,9 @@ macro_rules! limiter_behind {
                 agree: &mut dyn FnMut(&Allowed) -> bool,
             ) -> Decision {
                 (**self).check_and(cost, leave, now, agree)
+            }
+            fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, denied: &Denied) {
+                (**self).refused_at(cost, leave, now, denied);
             }
             #[inline]
             fn refund_at(&self, cost: u64, now: Timestamp) {

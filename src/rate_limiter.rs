@@ -7,7 +7,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::{
     Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, MonotonicClock, Timestamp, Undo,
-    cell::{Cell, Sole},
+    cell::{Cell, Place, Sole},
     undo,
 };
 #[cfg(feature = "std")]
@@ -74,6 +74,10 @@ impl<A: Algorithm, C: Clock> RateLimiter<A, C> {
         &self.algorithm
     }
 
+    pub(crate) fn place(&self) -> Place<'_> {
+        self.state.place()
+    }
+
     /// The clock.
     #[must_use]
     pub fn clock(&self) -> &C {
@@ -137,6 +141,10 @@ impl<A: Algorithm, C: Clock> Undo for RateLimiter<A, C> {
     fn undo_at(&self, taken: A::Taken, cost: u64, now: Timestamp) {
         let latest = || self.clock.now().max(now);
         let Ok(()) = self.state.returns().count(|| self.algorithm.undo(self.state.place(), Sole, taken, cost, latest));
+    }
+
+    fn delays(&self) -> bool {
+        self.algorithm.delays()
     }
 }
 

@@ -216,7 +216,7 @@ impl<'a> Ring<'a> {
     /// Gives back `cost` of the units that were claimed, unless they have left the window, by `latest` or by the time of the
     /// newest unit.
     ///
-    /// They are the newest, unless others have claimed places since. Then as many of the oldest live places are given up in
+    /// They are the newest, unless others have claimed places since. Then as many of the oldest that are in use are given up in
     /// their stead. What stays is never less than what would be there without this claim: as many, and one by one none that
     /// leaves the window earlier. (Of two rows of times in order, each no earlier than its counterpart, take the first away
     /// from the later row and any from the other: that still holds.) Where a place among these is claimed by another thread
@@ -235,12 +235,15 @@ impl<'a> Ring<'a> {
             if attempt == 0 && word == claim.head {
                 left -= self.give_back_newest(word, left);
             } else if let Entry::Used(newest) = self.entry(self.back(self.unpack(word).next, 1)) {
-                if newest.max(latest()).saturating_sub(claim.at) >= self.window {
+                let latest = newest.max(latest());
+                if latest.saturating_sub(claim.at) >= self.window {
                     break;
                 }
-                let count = self.written(word, left.min(self.unpack(word).live));
-                if self.give_up_oldest(word, count).is_ok() {
-                    left -= count;
+                if let Ok(view) = self.view(word, latest) {
+                    let count = self.written(word, view.gone + left.min(view.in_use()));
+                    if self.give_up_oldest(word, count).is_ok() {
+                        left -= count - view.gone;
+                    }
                 }
             }
             if left == 0 {
@@ -302,6 +305,42 @@ impl<'a> Ring<'a> {
             self.write(self.ahead(first, nth), 1, latest);
         }
         Ok(Claim { head, cost, at: latest })
+    }
+
+    /// The times of the units in use at `now`, in order; a unit that is being written counts as used now.
+    #[cfg(feature = "serde")]
+    pub(crate) fn times(&self, now: u64) -> alloc::vec::Vec<u64> {
+        let view = loop {
+            if let Ok(view) = self.view(self.head.load(Ordering::Acquire), now) {
+                break view;
+            }
+        };
+        let oldest = self.back(view.head.next, view.in_use());
+        let mut latest = 0;
+        let time = |nth| match self.entry(self.ahead(oldest, nth)) {
+            Entry::Used(at) => Some(at),
+            Entry::Unwritten => Some(now),
+            // It has left the window since.
+            Entry::Overtaken => None,
+        };
+        // None leaves before the one before it.
+        let mut in_order = |at: u64| {
+            latest = latest.max(at);
+            latest
+        };
+        (0..view.in_use()).filter_map(time).map(&mut in_order).collect()
+    }
+
+    /// Enters units of these times, in order, no more than there are places, into a ring that was never used and that nobody
+    /// else has.
+    #[cfg(feature = "serde")]
+    pub(crate) fn enter(&self, times: &[u64]) {
+        let mut next = Place { lap: 0, slot: 0 };
+        for &at in times {
+            self.write(next, 1, at);
+            next = self.ahead(next, 1);
+        }
+        self.head.store(self.pack(Head { next, live: times.len() as u64 }), Ordering::Release);
     }
 
     /// The head's word, if it is the owner's.

@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, sync::Arc};
 use core::fmt::Debug;
 
-use crate::{Allowed, Decision, Denied, Headroom, Limiter, Timestamp};
+use crate::{Allowed, Decision, Denied, Headroom, Lease, Limiter, Timestamp};
 
 /// A limiter of which what was taken can be put back later, and nothing but that: a single one, or one key of a keyed one.
 ///
@@ -53,6 +53,20 @@ pub trait Undo: Limiter {
     /// later times.
     fn undo_at(&self, taken: Self::Taken, cost: u64, now: Timestamp);
 
+    /// Whether what passes may have to wait for its [`delay`](Allowed::delay), as with a leaky bucket: then units must not
+    /// be taken ahead of time, as by a [`Lease`].
+    fn delays(&self) -> bool;
+
+    /// A handle on this limiter for one thread, which takes units ahead and spends them without an atomic or the clock.
+    ///
+    /// To keep the limiter, call it on a reference: `(&limiter).lease()`. A key of a keyed limiter can be copied.
+    fn lease(self) -> Lease<Self>
+    where
+        Self: Sized,
+    {
+        Lease::new(self)
+    }
+
     /// As [`check_n`](Limiter::check_n), with what there is to undo it by.
     ///
     /// # Errors
@@ -101,6 +115,11 @@ macro_rules! undo_behind {
             #[inline]
             fn undo_at(&self, taken: Self::Taken, cost: u64, now: Timestamp) {
                 (**self).undo_at(taken, cost, now);
+            }
+
+            #[inline]
+            fn delays(&self) -> bool {
+                (**self).delays()
             }
         }
     )+};

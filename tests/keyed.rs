@@ -452,6 +452,30 @@ mod collisions {
     }
 }
 
+mod fingerprints {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_its_key_in_its_tier() {
+        let tiers = Tiers::new([2, 5].map(|limit| bucket(Quota::per_day(limit))), |key: &u64| (*key % 2) as usize);
+        let limiter: Keyed<u64, _> = KeyedLimiter::with_clock(tiers.unwrap(), 100, ManualClock::new());
+        let kept: Vec<_> = (0..10).map(|key| limiter.key(&key).fingerprint()).collect();
+        for (key, &fingerprint) in (0..10).zip(&kept) {
+            let limit = [2, 5][key as usize % 2];
+            assert_eq!(limiter.key_of(fingerprint).quota(), Quota::per_day(limit));
+            assert_eq!(limiter.key_of(fingerprint).check_n(limit).unwrap().remaining, 0);
+            assert!(limiter.check(&key).is_err());
+        }
+        assert_eq!(limiter.len(), 10);
+    }
+
+    #[test]
+    fn it_does_not_show_what_it_is_made_of() {
+        let limiter: Keyed<u64, _> = keyed(bucket(Quota::per_day(1)), 100);
+        assert_eq!(format!("{:?}", limiter.key(&7).fingerprint()), "Fingerprint(..)");
+    }
+}
+
 mod tiers {
     use super::*;
 

@@ -15,9 +15,13 @@
 //! If the clock steps back, a unit is entered at the time of the newest one before it: the log reads in order. The
 //! ring that holds it without a lock is described in `src/ring.rs`.
 
+#[cfg(feature = "serde")]
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Algorithm, Answer};
+#[cfg(feature = "serde")]
+use crate::snapshot::{Shift, State};
 use crate::{
     Decision, Headroom, Quota, QuotaError, Timestamp,
     cell::{Moved, Owner, Place, Sole},
@@ -222,5 +226,31 @@ impl Algorithm for SlidingLog {
     /// The log remembers times, whatever the quota that they were admitted under: there is nothing to change.
     fn carry_over<O: Owner>(&self, _place: Place<'_>, owner: O, _from: &Self, _now: Timestamp) -> Result<(), O::Gone> {
         owner.confirm()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl crate::snapshot::Save for SlidingLog {
+    const NAME: &'static str = "sliding log";
+
+    fn save(&self, place: Place<'_>, now: Timestamp) -> State {
+        State::Log { times: self.ring(place).times(now.within_horizon()) }
+    }
+
+    /// The times by the new clock; none is earlier than the epoch, or than the one before it.
+    fn load(&self, place: Place<'_>, state: &State, shift: &Shift) -> Option<()> {
+        let State::Log { times } = state else { return None };
+        if times.len() > place.beside.len() || times.iter().any(|&time| time > Timestamp::HORIZON.as_nanos()) {
+            return None;
+        }
+        let in_use = |&moved: &i128| moved + i128::from(self.window) > i128::from(shift.now);
+        let mut latest = 0;
+        let mut in_order = |moved: i128| {
+            latest = moved.clamp(latest, Timestamp::HORIZON.as_nanos().into());
+            latest as u64
+        };
+        let times: Vec<u64> = times.iter().map(|&time| shift.moved(time)).filter(in_use).map(&mut in_order).collect();
+        self.ring(place).enter(&times);
+        Some(())
     }
 }

@@ -3,22 +3,27 @@
 mod counters;
 mod hasher;
 mod ip;
-mod latch;
+pub(crate) mod latch;
 mod limiter;
+mod live;
 mod many;
 mod one_key;
 mod plan;
 mod print;
+#[cfg(feature = "serde")]
+mod saved;
 mod table;
 mod tiers;
 
+#[cfg(feature = "serde")]
+pub(crate) use saved::SavedTable;
 pub use {
     counters::KeyedStats,
     hasher::SecretState,
     ip::IpKey,
     limiter::KeyedLimiter,
     many::CheckEach,
-    one_key::OneKey,
+    one_key::{Fingerprint, OneKey},
     plan::{Plan, PlanFor},
     tiers::{Resolver, Tiers, TiersError},
 };

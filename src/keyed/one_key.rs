@@ -5,7 +5,7 @@ use core::time::Duration;
 #[cfg(feature = "std")]
 use super::table::Taken;
 use super::{KeyedLimiter, plan::Plan, print::Print, table::TakenOf};
-use crate::{Allowed, Clock, Decision, Denied, Headroom, Limiter, Timestamp, Undo, undo};
+use crate::{Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, Quota, Timestamp, Undo, undo};
 #[cfg(feature = "std")]
 use crate::{
     Reserve,
@@ -28,6 +28,45 @@ impl<K: ?Sized, A, C, S> Clone for OneKey<'_, K, A, C, S> {
 }
 
 impl<K: ?Sized, A, C, S> Copy for OneKey<'_, K, A, C, S> {}
+
+/// Which key of a [`KeyedLimiter`] it is, without the key and without the limiter: to come back to it later.
+///
+/// It is worth something to the limiter that it was made by; to another it is the fingerprint of some other key.
+///
+/// ```
+/// use tollgate::{KeyedLimiter, Limiter, ManualClock, Quota, TokenBucket};
+///
+/// let bucket = TokenBucket::new(Quota::per_second(3))?;
+/// let limiter: KeyedLimiter<String, _, _> = KeyedLimiter::with_clock(bucket, 100, ManualClock::new());
+/// let alice = limiter.key("alice").fingerprint();
+/// assert!(limiter.key_of(alice).check_n(2).is_ok());
+/// assert_eq!(limiter.peek_n("alice", 0)?.remaining, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Fingerprint(pub(super) Print);
+
+/// It is not shown: it is made with the table's secret.
+impl core::fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Fingerprint(..)")
+    }
+}
+
+impl<K: ?Sized, A: Plan, C, S> OneKey<'_, K, A, C, S> {
+    /// Which key it is, to [come back to it](KeyedLimiter::key_of) later.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(self.print)
+    }
+
+    /// The quota that the key is under.
+    #[must_use]
+    pub fn quota(&self) -> Quota {
+        let tag = self.print.tagged & ((1 << A::TAG_BITS) - 1);
+        self.limiter.table.plan().algorithm(tag).quota()
+    }
+}
 
 /// The fingerprint is not shown: it is made with the table's secret.
 impl<K: ?Sized, A: core::fmt::Debug, C, S> core::fmt::Debug for OneKey<'_, K, A, C, S> {
@@ -87,6 +126,10 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Undo for OneKey<'_, K, A, C, S> {
         if let Some(taken) = taken {
             self.limiter.table.undo(self.print, taken, cost, || self.now().max(now));
         }
+    }
+
+    fn delays(&self) -> bool {
+        self.limiter.table.plan().algorithm(0).delays()
     }
 }
 

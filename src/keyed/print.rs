@@ -33,6 +33,12 @@ impl Print {
         Self { tagged: fingerprint >> tag_bits << tag_bits | tag, spread }
     }
 
+    /// The same, but neither vacant nor busy in a table of so many tag bits, which may be another than it was made for.
+    #[inline(always)]
+    pub(crate) fn kept_clear(self, tag_bits: u32) -> Self {
+        Self { tagged: self.tagged.clamp(1 << tag_bits, u64::MAX - (1 << tag_bits)), ..self }
+    }
+
     /// The `nth` number below `count` that this key draws, always the same.
     #[inline(always)]
     pub(crate) const fn draw(&self, nth: u32, count: usize) -> usize {

@@ -80,14 +80,14 @@ const WORDS_OF_LINE: usize = 2 * LINE;
 
 /// Lines, and slots, in a set.
 const LINES: usize = 2;
-const SLOTS: usize = LINES * LINE;
+pub(super) const SLOTS: usize = LINES * LINE;
 const WORDS_OF_SET: usize = LINES * WORDS_OF_LINE;
 
 /// The sets in which a key may be.
 const CANDIDATES: usize = if cfg!(loom) { 2 } else { 3 };
 
 /// The sets that share a latch.
-const GROUP: usize = if cfg!(loom) { 1 } else { 4 };
+pub(super) const GROUP: usize = if cfg!(loom) { 1 } else { 4 };
 
 /// For so many keys there are two sets. With a word of control and a shared one for every four sets that makes 24 bytes a
 /// key, and of 16 slots 5 are spare.
@@ -120,11 +120,11 @@ pub(crate) struct Table<A> {
 
 /// The state of one key.
 #[derive(Clone, Copy, Debug)]
-struct Slot<'a> {
-    fingerprint: &'a AtomicU64,
+pub(super) struct Slot<'a> {
+    pub(super) fingerprint: &'a AtomicU64,
     word: &'a AtomicU64,
     /// Of all slots in the table.
-    number: usize,
+    pub(super) number: usize,
 }
 
 /// The slots of a set.
@@ -241,6 +241,24 @@ impl<A: Plan> Table<A> {
         &self.counters
     }
 
+    /// When the table was made.
+    #[cfg(feature = "serde")]
+    pub(super) fn begun(&self) -> Timestamp {
+        self.begun
+    }
+
+    /// How many slots there are.
+    #[cfg(feature = "serde")]
+    pub(super) fn slots(&self) -> usize {
+        self.sets * SLOTS
+    }
+
+    /// How many latches there are.
+    #[cfg(feature = "serde")]
+    pub(super) fn groups(&self) -> usize {
+        self.sets.div_ceil(GROUP)
+    }
+
     /// The bytes that are taken at most, once every page has been written.
     pub(crate) fn bytes(&self) -> usize {
         let arrays = [&self.words, &self.latches, &self.beside, &self.beside_shared];
@@ -258,7 +276,7 @@ impl<A: Plan> Table<A> {
     }
 
     /// Whether the slot of this number is a key's that has not recovered by `now`.
-    fn in_use(&self, number: usize, now: Timestamp) -> bool {
+    pub(super) fn in_use(&self, number: usize, now: Timestamp) -> bool {
         let slot = self.slot(number);
         let found = slot.fingerprint.load(Ordering::Acquire);
         found != VACANT && found != BUSY && self.algorithm_of(found).recovered_word(self.place(slot), now).is_none()
@@ -439,8 +457,11 @@ impl<A: Plan> Table<A> {
                 algorithm.begin(self.place(slot), word, (self.shared(print), self.begun), cost, at)
             });
             if taken.is_none() {
+                // Of a live quota, which may have been changed since, this may be a refusal.
                 decision = algorithm.check_shared(self.shared(print), self.begun, cost, leave, at);
-                self.counters.overflowed(self.group(print));
+                if decision.is_ok() {
+                    self.counters.overflowed(self.group(print));
+                }
             }
         }
         later(decision, at - now).map(|allowed| (allowed, taken))
@@ -507,6 +528,34 @@ impl<A: Plan> Table<A> {
         begun.ok().map(|taken| Taken { slot: slot.number, taken })
     }
 
+    /// Brings every state of the tag that there is over to what its algorithm has become: what newcomers share first, and then
+    /// slot by slot. `act` is told the time before which no newcomer begins there.
+    ///
+    /// Newcomers wait while it is at their sets. Whoever finds a slot brought over finds what is shared brought over as well.
+    pub(super) fn bring_over(&self, tag: u64, act: impl Fn(Place<'_>, Timestamp)) {
+        let groups = self.sets.div_ceil(GROUP);
+        for group in 0..groups {
+            let latch = self.latch(group);
+            let _held = latch.hold();
+            let shared = self.shared_by(group, tag as usize);
+            // 0 says that no newcomer ever had to share it.
+            if shared.word.load(Ordering::Relaxed) != 0 {
+                act(shared, latch.floor());
+            }
+        }
+        for group in 0..groups {
+            let latch = self.latch(group);
+            let _held = latch.hold();
+            for number in group * GROUP * SLOTS..self.sets.min((group + 1) * GROUP) * SLOTS {
+                let slot = self.slot(number);
+                let found = slot.fingerprint.load(Ordering::Relaxed);
+                if found != VACANT && tag_of::<A>(found) == tag {
+                    act(self.place(slot), latch.floor());
+                }
+            }
+        }
+    }
+
     /// Whether the key has a slot, which if it was of another tag is now one of its present tag. Only for who holds the
     /// latches.
     #[cold]
@@ -562,7 +611,7 @@ impl<A: Plan> Table<A> {
         print.draw(0, self.sets) / GROUP
     }
 
-    fn latch(&self, group: usize) -> Latch<'_> {
+    pub(super) fn latch(&self, group: usize) -> Latch<'_> {
         Latch::new(&self.latches[group * (self.plan.tags() + 1)])
     }
 
@@ -573,14 +622,18 @@ impl<A: Plan> Table<A> {
 
     /// The state that the key shares with other newcomers of its tag if it finds no slot.
     fn shared(&self, print: Print) -> Place<'_> {
+        self.shared_by(self.group(print), tag_of::<A>(print.tagged) as usize)
+    }
+
+    /// The state that the newcomers of a tag share in a group.
+    pub(super) fn shared_by(&self, group: usize, tag: usize) -> Place<'_> {
         let tags = self.plan.tags();
-        let (group, tag) = (self.group(print), tag_of::<A>(print.tagged) as usize);
         let word = &self.latches[group * (tags + 1) + 1 + tag];
         Place { word, beside: self.nth(&self.beside_shared, group * tags + tag) }
     }
 
     #[inline(always)]
-    fn algorithm_of(&self, fingerprint: u64) -> &A::Algorithm {
+    pub(super) fn algorithm_of(&self, fingerprint: u64) -> &A::Algorithm {
         self.plan.algorithm(tag_of::<A>(fingerprint))
     }
 
@@ -597,12 +650,12 @@ impl<A: Plan> Table<A> {
     }
 
     /// The slot of this number.
-    fn slot(&self, number: usize) -> Slot<'_> {
+    pub(super) fn slot(&self, number: usize) -> Slot<'_> {
         self.set(number / SLOTS).slot(number % SLOTS)
     }
 
     #[inline(always)]
-    fn place<'a>(&'a self, slot: Slot<'a>) -> Place<'a> {
+    pub(super) fn place<'a>(&'a self, slot: Slot<'a>) -> Place<'a> {
         Place { word: slot.word, beside: self.nth(&self.beside, slot.number) }
     }
 
@@ -734,7 +787,7 @@ fn lines(print: Print) -> [usize; LINES] {
 }
 
 #[inline(always)]
-fn tag_of<A: Plan>(fingerprint: u64) -> u64 {
+pub(super) fn tag_of<A: Plan>(fingerprint: u64) -> u64 {
     fingerprint & ((1 << A::TAG_BITS) - 1)
 }
 

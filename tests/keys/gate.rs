@@ -6,7 +6,7 @@ use std::{
 };
 
 use tollgate::{
-    Decision, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, RateLimiter, TokenBucket,
+    Decision, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, RateLimiter, TokenBucket,
     keys::{
         Attempt, CreditPlan, Credits, Digester, Gate, HangOn, Issued, KeyError, KeyId, KeyStore, Keyring, LimitBy,
         MemoryStore, NewKey, Presented, Quotas, Record, RecordLimiter, Refusal, Scheme, Scope, Status, UnixTime, Write,
@@ -370,6 +370,38 @@ fn the_steps_are_in_their_order() {
     assert_eq!(check(good, &[READ]), "check throttle, refund throttle");
     assert_eq!(check(good, &[]), "check throttle, refund throttle, check a, check b, check c");
     assert_eq!(check(good, &[]), "check throttle, refund throttle, check a, check b, refund a");
+}
+
+/// A limit that refuses, and is slow about it: meanwhile a minute passes, and another request of the same family comes.
+struct Late(Arc<RecordLimiter<FixedWindow, ManualClock>>, ManualClock);
+
+impl LimitBy<Record> for Late {
+    fn check_n(&self, record: &Record, _: u64) -> Decision {
+        self.1.advance(Duration::from_secs(60));
+        self.0.check_n(record, 1).expect("the next window has room");
+        RateLimiter::with_clock(bucket(1), self.1.clone()).check_n(2)
+    }
+
+    fn refund(&self, _: &Record, _: u64) {
+        panic!("nothing was taken");
+    }
+}
+
+// A refund would take the other request's unit for its own, which is of a window that has ended.
+#[test]
+fn a_late_refusal_gives_back_nothing_of_others() {
+    let clock = ManualClock::new();
+    let window = FixedWindow::new(Quota::per_minute(2)).unwrap();
+    let shared = RecordLimiter::with_clock(HangOn::Family, [window], Quotas::new(0), 100, clock.clone()).unwrap();
+    let shared = Arc::new(shared);
+    let gate = Gate::new(Keyring::new(Digester::plain(), MemoryStore::new()))
+        .limit(shared.clone())
+        .limit(Late(shared.clone(), clock));
+    let issued = gate.keyring().issue(NewKey::new(PREFIX, "acme"), &mut generator(1)).unwrap();
+    let refused = gate.check(&Attempt::new(issued.key.expose_secret(), address(HERE), NOW));
+    assert!(matches!(refused, Err(Refusal::Limited { limit: 1, .. })));
+    let left = |cost| shared.check_n(&issued.record, cost);
+    assert_eq!(left(0).unwrap().remaining, 1);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod direct;
 mod floor;
 mod keyed;
 mod keys;
+mod lease;
 mod reserve;
 
 pub use keyed::warm_up;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Case> {
         floor::cases(),
         direct::cases(),
         contended::cases(),
+        lease::cases(),
         keyed::cases(),
         keys::cases(),
         reserve::cases(),

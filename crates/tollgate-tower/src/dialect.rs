@@ -1,0 +1,237 @@
+//! How clients are told of limits: the headers of a response.
+//!
+//! Whatever the dialect, the headers are there once, however many layers a response has come through. Of the limits that
+//! were looked at, the header or headers with what is left are about the tightest: the one of which the fewest units are
+//! left, or that which has refused. Times are rounded up to whole seconds, numbers that a structured field cannot hold down
+//! to those that it can.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use smallvec::SmallVec;
+use tollgate::Quota;
+
+/// The headers that tell clients of limits.
+///
+/// | dialect | headers |
+/// | --- | --- |
+/// | [`Structured`](Self::Structured) | `RateLimit: "minute";r=7;t=12` and `RateLimit-Policy: "minute";q=10;w=60` |
+/// | [`ThreeFields`](Self::ThreeFields) | `RateLimit-Limit: 10`, `RateLimit-Remaining: 7`, `RateLimit-Reset: 12` |
+/// | [`XSeconds`](Self::XSeconds) | `X-RateLimit-Limit: 10`, `X-RateLimit-Remaining: 7`, `X-RateLimit-Reset: 12` |
+/// | [`XEpoch`](Self::XEpoch) | the same, but `X-RateLimit-Reset: 1700000012` |
+/// | [`None`](Self::None) | none |
+///
+/// The reset is when the limit is as if it had never been used, if nothing else arrives; on a refusal, when the request
+/// passes, as in `Retry-After`, which a refusal has in every dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// `RateLimit` and `RateLimit-Policy`, structured fields, of
+    /// [draft-ietf-httpapi-ratelimit-headers-11](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/11/).
+    ///
+    /// Of a policy `q` is the quota's limit and `w` its period, rounded up to whole seconds: never more than really passes.
+    #[default]
+    Structured,
+    /// `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset`, as that draft had them until its seventh version.
+    ThreeFields,
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`, in seconds from now.
+    XSeconds,
+    /// The same three, but the reset is a time: in seconds since 1970.
+    XEpoch,
+    /// No headers but `Retry-After` on a refusal.
+    None,
+}
+
+/// What is left of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing<'a> {
+    /// The policy's name.
+    pub(crate) policy: &'a str,
+    /// The most units that can be left.
+    pub(crate) limit: u64,
+    /// The units that are left.
+    pub(crate) remaining: u64,
+    /// When there are more.
+    pub(crate) reset: Duration,
+}
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// The names for limit, remaining units and reset.
+struct Three(HeaderName, HeaderName, HeaderName);
+
+const RATE_LIMIT_THREE: Three = Three(
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
+);
+const X_RATE_LIMIT_THREE: Three = Three(
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+);
+
+impl Dialect {
+    /// Tells of `standing` and, if it is of those that are told, of `policies`.
+    ///
+    /// Where a layer behind has told of a tighter limit, that stays.
+    pub(crate) fn write(
+        self,
+        headers: &mut HeaderMap,
+        standing: Standing<'_>,
+        policies: impl FnOnce() -> Option<HeaderValue>,
+        calendar: &dyn Fn() -> SystemTime,
+    ) {
+        let reset = seconds(standing.reset);
+        match self {
+            Self::Structured => {
+                if let Some(policies) = policies() {
+                    add_policies(headers, policies);
+                }
+                if is_tightest(headers, &RATE_LIMIT, standing.remaining, least_remaining) {
+                    headers.insert(RATE_LIMIT, structured(standing, reset));
+                }
+            }
+            Self::ThreeFields => write_three(headers, RATE_LIMIT_THREE, standing, reset),
+            Self::XSeconds => write_three(headers, X_RATE_LIMIT_THREE, standing, reset),
+            Self::XEpoch => {
+                // The end of a second that has begun: who waits until then has waited long enough.
+                let since_1970 = calendar().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                write_three(headers, X_RATE_LIMIT_THREE, standing, seconds(since_1970.saturating_add(standing.reset)));
+            }
+            Self::None => {}
+        }
+    }
+}
+
+/// Whole seconds, rounded up.
+pub(crate) fn seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
+/// The policies of this layer, before those of the layers behind it.
+fn add_policies(headers: &mut HeaderMap, policies: HeaderValue) {
+    let all = if headers.contains_key(&RATE_LIMIT_POLICY) {
+        let mut all = Text::from_slice(policies.as_bytes());
+        for behind in headers.get_all(&RATE_LIMIT_POLICY) {
+            all.extend_from_slice(b", ");
+            all.extend_from_slice(behind.as_bytes());
+        }
+        HeaderValue::from_bytes(&all).unwrap_or(policies)
+    } else {
+        policies
+    };
+    headers.insert(RATE_LIMIT_POLICY, all);
+}
+
+/// Whether no layer behind has told of a limit, in the header `name`, of which as few units are left, or has refused.
+fn is_tightest(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    remaining: u64,
+    least: impl Fn(&HeaderValue) -> Option<u64>,
+) -> bool {
+    let Some(told) = headers.get(name) else { return true };
+    // What it says when it refuses belongs to its `Retry-After`.
+    !headers.contains_key(header::RETRY_AFTER) && least(told).is_none_or(|told| remaining < told)
+}
+
+/// The text of a header while it is written: one policy fits, however long its name.
+type Text = SmallVec<[u8; 192]>;
+
+/// `"name";r=1;t=2`, in one allocation.
+fn structured(standing: Standing<'_>, reset: u64) -> HeaderValue {
+    let mut text = Text::new();
+    push_string(&mut text, standing.policy);
+    push_parameter(&mut text, b";r=", standing.remaining);
+    push_parameter(&mut text, b";t=", reset);
+    value(&text)
+}
+
+/// `"one";q=1;w=2, "other";q=3;w=4;qu="bytes"`.
+pub(crate) fn policies<'a>(list: impl Iterator<Item = (&'a str, Quota, Option<&'a str>)>) -> HeaderValue {
+    let mut text = Text::new();
+    for (name, quota, unit) in list {
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
+        }
+        push_string(&mut text, name);
+        push_parameter(&mut text, b";q=", quota.limit());
+        push_parameter(&mut text, b";w=", seconds(quota.period()));
+        if let Some(unit) = unit {
+            text.extend_from_slice(b";qu=");
+            push_string(&mut text, unit);
+        }
+    }
+    value(&text)
+}
+
+/// A string of a structured field. What cannot be in one, [`Policy`](crate::Policy) has refused.
+fn push_string(text: &mut Text, string: &str) {
+    text.push(b'"');
+    for byte in string.bytes() {
+        if matches!(byte, b'"' | b'\\') {
+            text.push(b'\\');
+        }
+        text.push(byte);
+    }
+    text.push(b'"');
+}
+
+fn push_parameter(text: &mut Text, name: &[u8], number: u64) {
+    text.extend_from_slice(name);
+    text.extend_from_slice(itoa::Buffer::new().format(number.min(LARGEST)).as_bytes());
+}
+
+/// The largest integer of a structured field.
+const LARGEST: u64 = 999_999_999_999_999;
+
+/// A number, of at most 15 digits, in one allocation.
+pub(crate) fn number(number: u64) -> HeaderValue {
+    value(itoa::Buffer::new().format(number.min(LARGEST)).as_bytes())
+}
+
+/// A header value of what was written here: printable ASCII.
+fn value(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn write_three(headers: &mut HeaderMap, Three(limit, remaining, reset): Three, standing: Standing<'_>, at: u64) {
+    let least = |told: &HeaderValue| told.to_str().ok()?.parse().ok();
+    if is_tightest(headers, &remaining, standing.remaining, least) {
+        headers.insert(limit, number(standing.limit));
+        headers.insert(remaining, number(standing.remaining));
+        headers.insert(reset, number(at));
+    }
+}
+
+/// The least `r` of a `RateLimit` as it is written here; `None` if it is written in another way.
+fn least_remaining(value: &HeaderValue) -> Option<u64> {
+    let mut rest = value.to_str().ok()?;
+    let mut least: Option<u64> = None;
+    loop {
+        rest = after_string(rest)?.strip_prefix(";r=")?;
+        let end = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
+        let remaining = rest[..end].parse().ok()?;
+        least = Some(least.map_or(remaining, |least| least.min(remaining)));
+        match rest.split_once(", ") {
+            Some((_, next)) => rest = next,
+            None => return least,
+        }
+    }
+}
+
+/// What comes after the string with which `text` begins.
+fn after_string(text: &str) -> Option<&str> {
+    let mut escaped = false;
+    for (index, byte) in text.strip_prefix('"')?.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return text.get(index + 2..),
+            _ => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,42 @@
+// Its example is of axum.
+#![cfg_attr(feature = "axum", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "axum"), doc = "Rate limits and API keys in front of an HTTP service.")]
+//!
+//! # A tour
+//!
+//! - A [`Policy`] is one limit: a name, who is counted, and a limiter.
+//! - An [`Identity`] says who a request is counted as; [`identity`] has those that there are.
+#![cfg_attr(
+    feature = "keys",
+    doc = "- An [`ApiKeyLayer`] finds out who is asking, and refuses who may not; what it grants is a"
+)]
+#![cfg_attr(feature = "keys", doc = "  [`Granted`].")]
+//! - A [`RateLimitLayer`] puts policies in front of a service.
+//! - A [`Dialect`] is how clients are told of limits; a [`Refusal`] what they are told of a request that may not pass, as a
+//!   [`Problem`] unless you say otherwise.
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "keys")]
+mod api_key;
+mod body;
+mod dialect;
+mod grpc;
+mod head;
+pub mod identity;
+mod observe;
+mod policy;
+mod problem;
+mod rate_limit;
+
+#[cfg(feature = "keys")]
+pub use api_key::{ApiKeyFuture, ApiKeyLayer, ApiKeyService, Granted, KeyFamily, KeyOwner};
+pub use {
+    body::AnswerBody,
+    dialect::Dialect,
+    head::{RequestHead, ResponseHead},
+    identity::Identity,
+    ipnet::IpNet,
+    policy::{Policy, TextError},
+    problem::Problem,
+    rate_limit::{LayerError, RateLimitFuture, RateLimitLayer, RateLimitService, Refusal},
+};
