@@ -273,12 +273,9 @@ impl<A: Adjustable> Live<A> {
     fn versioned(&self, tag: u64) -> Option<Versioned<A>> {
         let bank = self.bank(tag);
         let version = bank.version.load(Ordering::Acquire);
-        let mut words = A::Words::default();
-        for (word, kept) in words.as_mut().iter_mut().zip(&bank.words) {
-            *word = kept.load(Ordering::Acquire);
-        }
+        let rule = A::restore(|nth| bank.words[nth].load(Ordering::Acquire));
         let whole = version & TAG == tag && bank.version.load(Ordering::Acquire) == version;
-        whole.then(|| Versioned { version, rule: A::restore(words) })
+        whole.then_some(Versioned { version, rule })
     }
 
     fn present(&self) -> Versioned<A> {
