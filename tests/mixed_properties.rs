@@ -300,12 +300,15 @@ fn history() -> impl Strategy<Value = History> {
 #[derive(Clone)]
 struct Account<O> {
     kind: Kind,
+    live: bool,
     proportional: bool,
     quotas: Vec<Quota>,
     /// What it was as new, and what it is now, as long as that is exact.
     new: O,
     oracle: O,
     exact: bool,
+    /// Whether something was put back as soon as it was taken: then a time before that finds it in use.
+    put_back_at_once: bool,
     /// Whether a world in which what was put back was never taken can be told from `events`.
     known: bool,
     events: Vec<Event>,
@@ -324,9 +327,21 @@ struct Account<O> {
 #[derive(Clone, Copy)]
 enum Event {
     /// Taken at one time, to be used from another on; not audited if it was charged.
-    Taken { at: Timestamp, acts: u128, units: u64, audited: bool },
-    Refunded { at: Timestamp, units: u64 },
-    Changed { at: Timestamp, quota: Quota, carry: Carry },
+    Taken {
+        at: Timestamp,
+        acts: u128,
+        units: u64,
+        audited: bool,
+    },
+    Refunded {
+        at: Timestamp,
+        units: u64,
+    },
+    Changed {
+        at: Timestamp,
+        quota: Quota,
+        carry: Carry,
+    },
 }
 
 /// Units that were spent.
@@ -350,14 +365,16 @@ struct Open {
 type AdjustBy<O> = fn(&mut O, Quota, Carry, u128);
 
 impl<O: Oracle + 'static> Account<O> {
-    fn new(kind: Kind, proportional: bool, quota: Quota, oracle: O) -> Self {
+    fn new(kind: Kind, carry: Option<Carry>, quota: Quota, oracle: O) -> Self {
         Self {
             kind,
-            proportional,
+            live: carry.is_some(),
+            proportional: carry == Some(Carry::Proportional),
             quotas: vec![quota],
             new: oracle.clone(),
             oracle,
             exact: true,
+            put_back_at_once: false,
             known: true,
             events: Vec::new(),
             admitted: Vec::new(),
@@ -375,7 +392,9 @@ impl<O: Oracle + 'static> Account<O> {
 
     /// Takes units, and says by which event.
     fn take(&mut self, units: u64, at: Timestamp, acts: Timestamp) -> usize {
-        self.oracle.take(units, at);
+        if self.exact {
+            self.oracle.take(units, at);
+        }
         let acts = self.time(acts);
         self.events.push(Event::Taken { at, acts, units, audited: true });
         self.events.len() - 1
@@ -385,6 +404,20 @@ impl<O: Oracle + 'static> Account<O> {
         let event = self.take(units, at, acts);
         self.admitted.push(Admitted { at: self.time(acts), units, event: Some(event) });
         event
+    }
+
+    /// Something was given back. Whoever is booked ahead stands nearer by that, but was told when to act before: nobody knows
+    /// when it will. So it is audited no more.
+    fn closes_up(&mut self, at: Timestamp) {
+        let now = self.time(at);
+        for (number, event) in self.events.iter_mut().enumerate() {
+            if let Event::Taken { acts, audited, .. } = event
+                && *acts > now
+            {
+                *audited = false;
+                self.admitted.retain(|admitted| admitted.event != Some(number));
+            }
+        }
     }
 
     fn open(&self, key: usize, event: usize) -> Open {
@@ -398,6 +431,7 @@ impl<O: Oracle + 'static> Account<O> {
         }
         self.exact = false;
         self.known &= open.refunds == self.refunds;
+        self.closes_up(at);
         if !sure && open.refunds != self.refunds {
             self.returned.push((self.time(at), units));
             return;
@@ -411,9 +445,12 @@ impl<O: Oracle + 'static> Account<O> {
     }
 
     fn refund(&mut self, units: u64, at: Timestamp) {
-        self.oracle.refund(units, at);
+        if self.exact {
+            self.oracle.refund(units, at);
+        }
         self.known &= self.exact;
         self.refunds += 1;
+        self.closes_up(at);
         self.returned.push((self.time(at), units));
         self.events.push(Event::Refunded { at, units });
     }
@@ -447,14 +484,30 @@ impl<O: Oracle + 'static> Account<O> {
         *self.quotas.last().unwrap()
     }
 
+    /// The clock steps back: what is taken from now on is as if it were at the latest time at which something was taken.
+    fn step_back(&mut self) -> TestCaseResult {
+        self.exact &= !self.put_back_at_once;
+        // A change goes by what is in use by the present time, and after a refund it is not known what was latest.
+        if self.live || self.refunds > 0 {
+            self.audit()?;
+            self.forget_audited(self.quota());
+            self.floor = 0;
+            return Ok(());
+        }
+        let taken = self.events.iter().filter_map(|event| match *event {
+            Event::Taken { at, units: 1.., .. } => Some(self.time(at)),
+            _ => None,
+        });
+        self.floor = taken.max().unwrap_or(0);
+        Ok(())
+    }
+
     /// As new, at this time.
     fn reset(&mut self, at: Timestamp) -> TestCaseResult {
         self.audit()?;
         self.oracle.reset(at);
-        let floor = self.floor;
-        let mut new = self.oracle.clone();
-        std::mem::swap(&mut new, &mut self.new);
-        *self = Self { floor, ..Self::new(self.kind, self.proportional, self.quota(), self.new.clone()) };
+        let Self { live, proportional, .. } = *self;
+        *self = Self { live, proportional, ..Self::new(self.kind, None, self.quota(), self.oracle.clone()) };
         Ok(())
     }
 
@@ -492,12 +545,14 @@ impl<O: Oracle + 'static> Account<O> {
     fn bound_of_bucket(&self, time: u128) -> u128 {
         let burst = |quota: &Quota| u128::from(quota.explicit_burst().unwrap_or(quota.limit()));
         // What the documentation says of rounding: less than a nanosecond; of one that can be changed 0.12 us.
-        let time = time + if self.changes > 0 { 1_000 } else { 1 };
+        let time = time + if self.live { 1_000 } else { 1 };
         let gained = |quota: &Quota| u128::from(quota.limit()) * time / quota.period().as_nanos();
         let most = self.quotas.iter().map(burst).max().unwrap();
         if self.proportional && self.quotas.len() > 1 {
             // Of shares at most the whole, and what is gained.
-            let shares = |quota: &Quota| (most * u128::from(quota.limit()) * time).div_ceil(quota.period().as_nanos() * burst(quota));
+            let shares = |quota: &Quota| {
+                (most * u128::from(quota.limit()) * time).div_ceil(quota.period().as_nanos() * burst(quota))
+            };
             return most + self.quotas.iter().map(shares).max().unwrap();
         }
         most + self.quotas.iter().map(gained).max().unwrap()
@@ -607,6 +662,8 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
                 let (limiter, cost) = (keys[key], books.units(key, cost));
                 let account = &mut books.accounts[key];
                 let oracle = account.oracle.clone();
+                account.put_back_at_once |=
+                    matches!(form, Form::TakenBack | Form::BookedAndCancelled | Form::LeasedAndSettled);
                 let (real, expected, keeps) = match form {
                     Form::Plain => (limiter.check_n(cost), oracle.peek(cost, now), true),
                     Form::Leaving { units, percent } => {
@@ -933,19 +990,12 @@ impl Setting {
     }
 
     /// The clock steps back: exact for one state; a table may have forgotten what has recovered.
-    fn step_back<O: Oracle + 'static>(&self, nanos: u64, books: &mut Books<O>, exact: bool, live: bool) -> TestCaseResult {
-        let latest = within_horizon(self.clock.now());
+    fn step_back<O: Oracle + 'static>(&self, nanos: u64, books: &mut Books<O>, exact: bool) -> TestCaseResult {
         self.clock.set(self.clock.now() - Duration::from_nanos(nanos));
         for account in &mut books.accounts {
-            if live {
-                // What is in use by the present time is what a change goes by.
-                account.audit()?;
-                account.forget_audited(account.quota());
-            } else {
-                account.floor = account.floor.max(latest);
-            }
+            account.step_back()?;
             account.exact &= exact;
-            account.known = account.exact;
+            account.known &= exact;
         }
         Ok(())
     }
@@ -975,7 +1025,7 @@ fn direct<S: Subject>() {
         let Some(algorithm) = S::of(quota) else { return Ok(()) };
         let setting = Setting::new(start);
         let oracle = S::oracle(quota, start.into());
-        let mut books = setting.books(Account::new(S::KIND, false, quota, oracle), 1);
+        let mut books = setting.books(Account::new(S::KIND, None, quota, oracle), 1);
         let mut limiter = RateLimiter::with_clock(algorithm, setting.clock.clone());
         for (steps, between) in history {
             let rig = Rig {
@@ -990,7 +1040,7 @@ fn direct<S: Subject>() {
             play(&[&limiter], &rig, &mut books, &steps)?;
             match between {
                 Between::Nothing => {}
-                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, true, false)?,
+                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, true)?,
                 Between::Restart(nanos) => {
                     #[cfg(feature = "serde")]
                     {
@@ -1014,7 +1064,7 @@ fn keyed<S: Subject>() {
         let Some(algorithm) = S::of(quota) else { return Ok(()) };
         let setting = Setting::new(start);
         let oracle = S::oracle(quota, start.into());
-        let mut books = setting.books(Account::new(S::KIND, false, quota, oracle), KEYS);
+        let mut books = setting.books(Account::new(S::KIND, None, quota, oracle), KEYS);
         let mut limiter: KeyedLimiter<u64, S, _> = KeyedLimiter::with_clock(algorithm, 50, setting.clock.clone());
         for (steps, between) in history {
             let rig = Rig {
@@ -1030,7 +1080,7 @@ fn keyed<S: Subject>() {
             play(&keys, &rig, &mut books, &steps)?;
             match between {
                 Between::Nothing => {}
-                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, false, false)?,
+                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, false)?,
                 Between::Restart(nanos) => {
                     #[cfg(feature = "serde")]
                     {
@@ -1086,7 +1136,7 @@ fn changed<S: Changes>() {
         let quota = given.quota(S::KIND);
         let Ok(algorithm) = Live::<S>::new(quota) else { return Ok(()) };
         let setting = Setting::new(start);
-        let account = Account::new(S::KIND, carry == Carry::Proportional, quota, S::oracle(quota, start.into()));
+        let account = Account::new(S::KIND, Some(carry), quota, S::oracle(quota, start.into()));
         let mut books = setting.books(account, if keyed { KEYS } else { 1 });
         macro_rules! play_with {
             ($limiter:expr, $keys:expr) => {
@@ -1102,7 +1152,7 @@ fn changed<S: Changes>() {
                     };
                     play($keys, &rig, &mut books, &steps)?;
                     if let Between::Earlier(nanos) = between {
-                        setting.step_back(nanos, &mut books, !keyed, true)?;
+                        setting.step_back(nanos, &mut books, !keyed)?;
                     }
                 }
             };
