@@ -50,6 +50,8 @@ struct Taken {
     units: u64,
     /// Not to be used at once.
     ahead: bool,
+    /// By a lease.
+    leased: bool,
 }
 
 /// What a thread has written down in a round.
@@ -87,12 +89,13 @@ fn write_down(taken: Taken) -> usize {
 struct Watched<L> {
     limiter: L,
     whose: usize,
+    leased: bool,
 }
 
 impl<L: Limiter> Watched<L> {
     fn taken(&self, units: u64, now: Timestamp, ahead: bool) -> usize {
         let (at, until) = (now.as_nanos(), self.limiter.now().as_nanos());
-        write_down(Taken { whose: self.whose, at, until, units, ahead })
+        write_down(Taken { whose: self.whose, at, until, units, ahead, leased: self.leased })
     }
 }
 
@@ -144,7 +147,7 @@ impl<L: Limiter> Limiter for Watched<L> {
     fn refund_at(&self, cost: u64, now: Timestamp) {
         self.limiter.refund_at(cost, now);
         let (at, until) = (now.as_nanos(), self.limiter.now().as_nanos());
-        let refunded = Taken { whose: self.whose, at, until, units: cost, ahead: false };
+        let refunded = Taken { whose: self.whose, at, until, units: cost, ahead: false, leased: false };
         RECORD.with_borrow_mut(|record| record.refunded.push(refunded));
     }
 
@@ -156,12 +159,7 @@ impl<L: Limiter> Limiter for Watched<L> {
 impl<L: Undo> Undo for Watched<L> {
     type Taken = (L::Taken, usize);
 
-    fn take_leaving_at(
-        &self,
-        cost: u64,
-        leave: Headroom,
-        now: Timestamp,
-    ) -> Result<(Allowed, Self::Taken), Denied> {
+    fn take_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Result<(Allowed, Self::Taken), Denied> {
         let (allowed, taken) = self.limiter.take_leaving_at(cost, leave, now)?;
         Ok((allowed, (taken, self.taken(cost, now, false))))
     }
@@ -209,9 +207,8 @@ fn random(state: &mut u64, below: u64) -> u64 {
 }
 
 const OPS: usize = 10;
-const NAMES: [&str; OPS] = [
-    "checks", "leaving", "undone", "leases", "composites", "waits", "bookings", "observed", "refunds", "changes",
-];
+const NAMES: [&str; OPS] =
+    ["checks", "leaving", "undone", "leases", "composites", "waits", "bookings", "observed", "refunds", "changes"];
 
 fn did(op: usize) {
     RECORD.with_borrow_mut(|record| record.done[op] += 1);
@@ -231,8 +228,11 @@ struct Shared {
 }
 
 /// Many requests of one thread to one limiter, of all kinds but bookings. At the end nothing is open.
-fn mix<L: Undo + Copy>(limiter: L, line: &Line<L>, shared: &Shared, seed: &mut u64) {
-    let lease = limiter.lease().at_most(1 << random(seed, 8));
+fn mix<L: Undo + Copy>(limiter: Watched<L>, line: &Line<Watched<L>>, shared: &Shared, seed: &mut u64) {
+    let begun = RECORD.with_borrow(|record| record.taken.len());
+    let most = 1 << random(seed, 8);
+    let lease = Watched { leased: true, ..limiter }.lease().at_most(most);
+    let mut spent = 0;
     let mut undoable = Vec::new();
     let observed = limiter.observed(&shared.counters);
     for _ in 0..40 {
@@ -258,7 +258,10 @@ fn mix<L: Undo + Copy>(limiter: L, line: &Line<L>, shared: &Shared, seed: &mut u
             }
             17..24 => {
                 did(3);
-                refused(lease.check_n(cost));
+                if refused(lease.check_n(cost)).is_some() {
+                    spent += cost;
+                }
+                assert!(lease.in_hand() <= most, "{} in hand of at most {most}", lease.in_hand());
             }
             24..26 => {
                 did(4);
@@ -295,6 +298,10 @@ fn mix<L: Undo + Copy>(limiter: L, line: &Line<L>, shared: &Shared, seed: &mut u
             limiter.undo(taken, cost);
         }
     }
+    drop(lease);
+    let taken: u64 = RECORD
+        .with_borrow(|record| record.taken[begun..].iter().filter(|taken| taken.leased).map(|taken| taken.units).sum());
+    assert_eq!(spent, taken, "a lease has spent what it has taken and not put back");
 }
 
 impl Observed {
@@ -447,7 +454,7 @@ impl Accounts {
     }
 
     fn watch<L>(&mut self, limiter: L, name: String, kind: Kind, quota: Quota, changes: bool) -> Watched<L> {
-        Watched { limiter, whose: self.open(name, kind, quota, changes) }
+        Watched { limiter, whose: self.open(name, kind, quota, changes), leased: false }
     }
 }
 
@@ -471,41 +478,41 @@ fn everything_at_once_stays_within_its_bound() {
     let minutes: f64 = std::env::var("SOAK_MINUTES").map_or(2.0, |minutes| minutes.parse().expect("a number"));
     let clock = MonotonicClock::new();
     let mut accounts = Accounts::default();
-    let everybody = Quota::per_second(100_000).burst(1_000);
+    let everybody = Quota::per_second(15_000).burst(150);
     let global = RateLimiter::with_clock(TokenBucket::new(everybody).unwrap(), clock.clone());
     let global = accounts.watch(global, "global".to_owned(), Kind::Bucket, everybody, false);
     let shared = Shared { global, counters: Counters::new() };
     let fifty = quota(50);
 
     macro_rules! limiters {
-        ($($one:ident, $table:ident, $refunded:ident: $algorithm:ident, $kind:ident, $book:expr, $book_key:expr;)+) => {
+        ($turns:ident: $($one:ident, $table:ident, $refunded:ident: $algorithm:ident, $kind:ident, $book:expr, $book_key:expr;)+) => {
             $(
                 let name = stringify!($algorithm);
                 let new = || $algorithm::new(fifty).unwrap();
                 let $one = RateLimiter::with_clock(new(), clock.clone());
-                let $one = accounts.watch($one, name.to_owned(), Kind::$kind, fifty, false);
+                let $one = accounts.watch(&$one, name.to_owned(), Kind::$kind, fifty, false);
                 let $refunded = RateLimiter::with_clock(new(), clock.clone());
                 let $refunded = accounts.watch($refunded, format!("{name}, refunded"), Kind::$kind, fifty, false);
                 let $table: KeyedLimiter<u64, _> = KeyedLimiter::with_clock(new(), 64, clock.clone());
             )+
-            let mut turns: Vec<Turn<'_>> = Vec::new();
+            let mut $turns: Vec<Turn<'_>> = Vec::new();
             $(
-                let line = Line::new(&$one, 4);
-                turns.push(Box::new(move |shared, seed| mix(*line.limiter(), &line, shared, seed)));
-                let booked = &$one;
-                turns.push(Box::new(move |_, seed| ($book)(booked, seed)));
+                let line = Line::new($one, 4);
+                $turns.push(Box::new(move |shared, seed| mix(*line.limiter(), &line, shared, seed)));
+                let booked = $one;
+                $turns.push(Box::new(move |_, seed| ($book)(booked, seed)));
                 let refunded = &$refunded;
-                turns.push(Box::new(move |_, seed| check_and_refund(refunded, seed)));
+                $turns.push(Box::new(move |_, seed| check_and_refund(refunded, seed)));
                 let table = &$table;
                 let keys = (0..KEYS).map(|key| {
                     let name = format!("{}, key {key}", stringify!($algorithm));
                     Line::new(accounts.watch(table.key(&key), name, Kind::$kind, fifty, false), 4)
                 });
                 let keys: Vec<_> = keys.collect();
-                turns.push(Box::new(move |shared, seed| {
+                $turns.push(Box::new(move |shared, seed| {
                     let line = &keys[random(seed, KEYS) as usize];
                     mix(*line.limiter(), line, shared, seed);
-                    ($book_key)(*line.limiter(), seed);
+                    ($book_key)(*line.limiter(), &mut *seed);
                     // And those that come once and never again.
                     for _ in 0..8 {
                         let _ = table.check(&random(seed, u64::MAX));
@@ -518,8 +525,7 @@ fn everything_at_once_stays_within_its_bound() {
         ($turns:ident: $($one:ident, $table:ident: $algorithm:ident, $kind:ident, $carry:ident;)+) => {
             $(
                 let largest = quota(LIMITS[3]);
-                let new = || Live::<$algorithm>::new(largest).unwrap();
-                let line = Line::new(&$one, 4);
+                let line = Line::new($one, 4);
                 $turns.push(Box::new(move |shared, seed| {
                     mix(*line.limiter(), &line, shared, seed);
                     did(9);
@@ -537,7 +543,6 @@ fn everything_at_once_stays_within_its_bound() {
                     did(9);
                     table.set_quota(any_quota(seed), Carry::$carry).unwrap();
                 }));
-                let _ = new;
             )+
         };
     }
@@ -546,7 +551,7 @@ fn everything_at_once_stays_within_its_bound() {
             let largest = quota(LIMITS[3]);
             let new = || Live::<$algorithm>::new(largest).unwrap();
             let $one = RateLimiter::with_clock(new(), clock.clone());
-            let $one = accounts.watch($one, format!("live {}", stringify!($algorithm)), Kind::$kind, largest, true);
+            let $one = accounts.watch(&$one, format!("live {}", stringify!($algorithm)), Kind::$kind, largest, true);
             let $table: KeyedLimiter<u64, _> = KeyedLimiter::with_clock(new(), 64, clock.clone());
         )+};
     }
@@ -557,7 +562,7 @@ fn everything_at_once_stays_within_its_bound() {
         live_leaky, live_leaky_table: LeakyBucket, Bucket;
     }
     limiters! {
-        fixed, fixed_table, fixed_refunded: FixedWindow, Fixed, |_, _| (), |_, _| ();
+        turns: fixed, fixed_table, fixed_refunded: FixedWindow, Fixed, |_, _| (), |_, _| ();
         sliding, sliding_table, sliding_refunded: SlidingWindow, Sliding, |_, _| (), |_, _| ();
         log, log_table, log_refunded: SlidingLog, Log, |_, _| (), |_, _| ();
         token, token_table, token_refunded: TokenBucket, Bucket, book, book;
@@ -581,7 +586,8 @@ fn everything_at_once_stays_within_its_bound() {
             let mut seed = seeds.fetch_add(1, Ordering::Relaxed) << 32;
             let round = Instant::now();
             while round.elapsed() < ROUND {
-                turns[random(&mut seed, turns.len() as u64) as usize](&shared, &mut seed);
+                let turn = &turns[random(&mut seed, turns.len() as u64) as usize];
+                turn(&shared, &mut seed);
             }
             RECORD.take()
         };
