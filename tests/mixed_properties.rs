@@ -309,8 +309,8 @@ struct Account<O> {
     new: O,
     oracle: O,
     exact: bool,
-    /// Whether something was put back as soon as it was taken: then a time before that finds it in use.
-    put_back_at_once: bool,
+    /// Whether something was put back: the time at which it was taken stays noted, which shows if the clock steps back.
+    gave_back: bool,
     /// Whether a world in which what was put back was never taken can be told from `events`.
     known: bool,
     events: Vec<Event>,
@@ -376,7 +376,7 @@ impl<O: Oracle + 'static> Account<O> {
             new: oracle.clone(),
             oracle,
             exact: true,
-            put_back_at_once: false,
+            gave_back: false,
             known: true,
             events: Vec::new(),
             admitted: Vec::new(),
@@ -432,6 +432,7 @@ impl<O: Oracle + 'static> Account<O> {
             return; // What was taken under another quota stays.
         }
         self.exact = false;
+        self.gave_back = true;
         self.known &= open.refunds == self.refunds;
         self.closes_up(at);
         if !sure && open.refunds != self.refunds {
@@ -488,9 +489,10 @@ impl<O: Oracle + 'static> Account<O> {
 
     /// The clock steps back: what is taken from now on is as if it were at the latest time at which something was taken.
     fn step_back(&mut self) -> TestCaseResult {
-        self.exact &= !self.put_back_at_once;
-        // A change goes by what is in use by the present time, and after a refund it is not known what was latest.
-        if self.live || self.refunds > 0 {
+        self.exact &= !self.gave_back;
+        self.known &= !self.gave_back;
+        // A change goes by what is in use by the present time, and once something was given back it is not known what was latest.
+        if self.live || self.refunds > 0 || self.gave_back {
             self.audit()?;
             self.forget_audited(self.quota());
             self.floor = 0;
@@ -664,7 +666,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
                 let (limiter, cost) = (keys[key], books.units(key, cost));
                 let account = &mut books.accounts[key];
                 let oracle = account.oracle.clone();
-                account.put_back_at_once |=
+                account.gave_back |=
                     matches!(form, Form::TakenBack | Form::BookedAndCancelled | Form::LeasedAndSettled);
                 let (real, expected, keeps) = match form {
                     Form::Plain => (limiter.check_n(cost), oracle.peek(cost, now), true),
