@@ -15,6 +15,12 @@
 //! - A [`Lease`] takes units ahead for one thread, where a limiter that all threads share is too slow.
 #![cfg_attr(feature = "serde", doc = "- A [`snapshot`] keeps what is in use across a restart.")]
 #![cfg_attr(
+    feature = "std",
+    doc = "- A bucket can be booked ahead of time, or charged afterwards: [`Reserve`] makes a"
+)]
+#![cfg_attr(feature = "std", doc = "  [`Booking`]. A [`Line`] waits for any limiter.")]
+//! - A [`Live`] algorithm is one whose quota can be changed while it is in use; [`Carry`] says what becomes of what was consumed.
+#![cfg_attr(
     feature = "keys",
     doc = "- A [`Gate`](crate::keys::Gate) says who is asking: [`keys`] issues, verifies and"
 )]
@@ -42,6 +48,7 @@ mod ledger;
 mod limiter;
 #[cfg(feature = "std")]
 mod line;
+mod live;
 mod memory;
 mod observe;
 mod priority;
@@ -72,6 +79,7 @@ pub use {
     keyed::{IpKey, KeyedLimiter, SecretState, Tiers},
     lease::Lease,
     limiter::Limiter,
+    live::{Carry, Live},
     observe::{Count, Counters, Counts, Observed, Observer},
     priority::Priority,
     quota::Quota,

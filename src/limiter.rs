@@ -57,7 +57,6 @@ pub trait Limiter {
     ///
     /// What passes with a [`delay`](Allowed::delay) has passed once that is over. Exact for the buckets, as long as each of those
     /// ahead can pass; for the others a bound from below. What is provided knows nothing of those ahead.
-    #[cfg_attr(not(feature = "std"), doc = "\n\n[`Line`]: self")]
     fn forecast_at(&self, _ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
         match self.peek_n_leaving_at(cost, leave, now) {
             Ok(allowed) => Some(allowed.delay),

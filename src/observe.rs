@@ -318,7 +318,7 @@ impl Counters {
 
     #[inline]
     fn shard(&self) -> &Shard {
-        &self.shards[shard_of_thread() % SHARDS]
+        &self.shards[shard_of_thread() % self.shards.len()]
     }
 }
 

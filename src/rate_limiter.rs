@@ -2,11 +2,9 @@
 
 use core::time::Duration;
 
-#[cfg(feature = "serde")]
-use crate::cell::Place;
 use crate::{
     Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, MonotonicClock, Timestamp, Undo,
-    cell::{Cell, Sole},
+    cell::{Cell, Place, Sole},
     returns::Returns,
     undo,
 };
@@ -76,15 +74,14 @@ impl<A: Algorithm, C: Clock> RateLimiter<A, C> {
         &self.algorithm
     }
 
+    pub(crate) fn place(&self) -> Place<'_> {
+        self.state.place()
+    }
+
     /// The clock.
     #[must_use]
     pub fn clock(&self) -> &C {
         &self.clock
-    }
-
-    #[cfg(feature = "serde")]
-    pub(crate) fn place(&self) -> Place<'_> {
-        self.state.place()
     }
 }
 

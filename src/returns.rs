@@ -22,6 +22,7 @@ pub(crate) struct Returns {
 }
 
 /// When a look was taken at [`Returns`]; nothing, if something was being given back at that moment.
+#[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Since(Option<u64>);
 
@@ -31,6 +32,7 @@ impl Returns {
     }
 
     /// To be read before the word is.
+    #[cfg(feature = "std")]
     pub(crate) fn now(&self) -> Since {
         // In this order: what had begun by the second load had ended by the first, if they agree.
         let ended = self.ended.load(Ordering::Acquire);
@@ -39,6 +41,7 @@ impl Returns {
     }
 
     /// Whether nothing was given back since then, as far as a word shows it that was loaded before.
+    #[cfg(feature = "std")]
     pub(crate) fn none(&self, since: Since) -> bool {
         since.0.is_some_and(|begun| self.begun.load(Ordering::Acquire) == begun)
     }

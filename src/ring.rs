@@ -216,7 +216,7 @@ impl<'a> Ring<'a> {
     /// Gives back `cost` of the units that were claimed, unless they have left the window, by `latest` or by the time of the
     /// newest unit.
     ///
-    /// They are the newest, unless others have claimed places since. Then as many of the oldest live places are given up in
+    /// They are the newest, unless others have claimed places since. Then as many of the oldest that are in use are given up in
     /// their stead. What stays is never less than what would be there without this claim: as many, and one by one none that
     /// leaves the window earlier. (Of two rows of times in order, each no earlier than its counterpart, take the first away
     /// from the later row and any from the other: that still holds.) Where a place among these is claimed by another thread
@@ -235,12 +235,15 @@ impl<'a> Ring<'a> {
             if attempt == 0 && word == claim.head {
                 left -= self.give_back_newest(word, left);
             } else if let Entry::Used(newest) = self.entry(self.back(self.unpack(word).next, 1)) {
-                if newest.max(latest()).saturating_sub(claim.at) >= self.window {
+                let latest = newest.max(latest());
+                if latest.saturating_sub(claim.at) >= self.window {
                     break;
                 }
-                let count = self.written(word, left.min(self.unpack(word).live));
-                if self.give_up_oldest(word, count).is_ok() {
-                    left -= count;
+                if let Ok(view) = self.view(word, latest) {
+                    let count = self.written(word, view.gone + left.min(view.in_use()));
+                    if self.give_up_oldest(word, count).is_ok() {
+                        left -= count - view.gone;
+                    }
                 }
             }
             if left == 0 {

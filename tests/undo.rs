@@ -131,6 +131,20 @@ fn what_was_undone_before_does_not_let_a_later_undo_take_from_others() {
     assert_eq!(limiter.peek_n(0).unwrap().remaining, 10);
 }
 
+/// What has left the window, but was not let go yet, is nothing that could be put back for others.
+#[test]
+fn what_a_log_has_forgotten_is_not_put_back_for_others() {
+    let clock = ManualClock::new();
+    let limiter = RateLimiter::with_clock(SlidingLog::new(Quota::per_second(10)).unwrap(), clock.clone());
+    assert!(limiter.check_n(2).is_ok());
+    clock.advance(Duration::from_millis(900));
+    let (_, taken) = limiter.take(3).unwrap();
+    assert!(limiter.check().is_ok());
+    clock.advance(Duration::from_millis(100)); // the first two are gone
+    limiter.undo(taken, 3);
+    assert_eq!(limiter.peek_n(0).unwrap().remaining, 9);
+}
+
 #[test]
 fn more_than_was_taken_is_not_put_back() {
     let clock = ManualClock::new();

@@ -29,7 +29,7 @@ use core::time::Duration;
 use super::Step;
 #[cfg(feature = "serde")]
 use crate::snapshot::{Shift, State};
-use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Ratio};
+use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp, ratio::Ratio, timestamp::nanos_of};
 
 /// The highest rate, in units per second: it leaves a state readable for 48 days, a fresh one for 24.
 const MOST_PER_SECOND: u64 = 1 << 42;
@@ -68,7 +68,8 @@ pub(super) struct Taken {
 }
 
 impl Bucket {
-    pub(super) const fn new(quota: Quota) -> Result<Self, QuotaError> {
+    /// A bucket whose words have so many bits, from 45 to 64. With less than 64 it never counts modulo: time has half of them.
+    pub(super) const fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
         let (limit, period) = match quota.validated() {
             Ok(valid) => valid,
             Err(error) => return Err(error),
@@ -78,14 +79,18 @@ impl Bucket {
             Some(burst) => burst,
             None => limit,
         };
-        if limit as u128 * 1_000_000_000 > MOST_PER_SECOND as u128 * period as u128 {
-            return Err(QuotaError::RateTooHigh { limit, period: quota.period(), most: MOST_PER_SECOND });
+        let spare_bits = u64::BITS - bits;
+        let most = u64::MAX >> spare_bits;
+        // Time ends after 2^32 seconds.
+        let most_per_second = if spare_bits == 0 { MOST_PER_SECOND } else { 1 << (bits - 1 - 32) };
+        if limit as u128 * 1_000_000_000 > most_per_second as u128 * period as u128 {
+            return Err(QuotaError::RateTooHigh { limit, period: quota.period(), most: most_per_second });
         }
         let by_horizon = scaled(Timestamp::HORIZON.as_nanos(), limit, period);
-        let (token_bits, reach) = if by_horizon + burst as u128 <= u64::MAX as u128 {
-            ((by_horizon as u64 + burst).leading_zeros(), None)
-        } else if by_horizon <= 1 << 63 {
-            return Err(QuotaError::BurstTooLarge { burst, most: u64::MAX - by_horizon as u64 });
+        let (token_bits, reach) = if by_horizon + burst as u128 <= most as u128 {
+            ((by_horizon as u64 + burst).leading_zeros() - spare_bits, None)
+        } else if by_horizon <= 1 << (bits - 1) {
+            return Err(QuotaError::BurstTooLarge { burst, most: most - by_horizon as u64 });
         } else if burst > MOST_WRAPPING_BURST {
             return Err(QuotaError::BurstTooLarge { burst, most: MOST_WRAPPING_BURST });
         } else {
@@ -221,20 +226,22 @@ impl Bucket {
         if filled { Self { lacking: 0, ..*self }.fresh(now) } else { self.fresh(begun) }
     }
 
-    /// The word with as many tokens in use as `word` has in the bucket `from`, rounded up; more than the burst, if need be, up
-    /// to what a word can hold.
-    pub(super) fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
+    /// The word with as many tokens in use as `word` has in the bucket `from`, or as large a share of the burst, rounded up;
+    /// more than the burst, if need be, up to what a word can hold.
+    pub(super) fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
         let generated = self.rate.units_at(now.within_horizon());
         let used = u128::from(from.used(word, from.rate.units_at(now.within_horizon())));
-        let used = match self.token_bits.checked_sub(from.token_bits) {
-            Some(finer) => used.checked_shl(finer).unwrap_or(u128::MAX),
-            None => used.div_ceil(1 << (from.token_bits - self.token_bits)),
+        let used = match (carry, self.token_bits.checked_sub(from.token_bits)) {
+            (Carry::Absolute, Some(finer)) => used << finer,
+            (Carry::Absolute, None) => used.div_ceil(1 << (from.token_bits - self.token_bits)),
+            (Carry::Proportional, _) => (used * u128::from(self.capacity)).div_ceil(from.capacity.into()),
         };
         generated.wrapping_add(used.min(self.most_in_use(generated).into()) as u64)
     }
 
     /// Takes `cost` tokens ahead of time, if they are there, and `leave` more, within the time `longest`; or if the bucket
     /// `delays`, at once, but to be used within that time.
+    #[cfg(feature = "std")]
     pub(super) fn book(
         &self,
         word: u64,
@@ -282,6 +289,7 @@ impl Bucket {
     }
 
     /// The word after `cost` tokens are taken, whether they are there or not; as many of them as a word can hold.
+    #[cfg(feature = "std")]
     pub(super) fn charge(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let generated = self.rate.units_at(now.within_horizon());
         let after = u128::from(self.used(word, generated)) + (u128::from(cost) << self.token_bits);
@@ -289,6 +297,7 @@ impl Bucket {
     }
 
     /// How many units of the last `cost` tokens before `end` time has not reached at `latest`.
+    #[cfg(feature = "std")]
     pub(super) fn ahead(&self, end: u64, cost: u64, latest: Timestamp) -> u64 {
         let generated = self.rate.units_at(latest.within_horizon());
         self.used(end, generated).min(cost.min(self.burst()) << self.token_bits)
@@ -328,7 +337,7 @@ impl Bucket {
     }
 
     #[cfg(feature = "serde")]
-    pub(super) fn save(&self, word: u64, now: Timestamp) -> State {
+    pub(super) fn save_word(&self, word: u64, now: Timestamp) -> State {
         State::Bucket { used: self.used(word, self.rate.units_at(now.within_horizon())) }
     }
 
@@ -337,7 +346,7 @@ impl Bucket {
     /// What is in use is known to the unit, by times whose own fractions of a unit are known as well. So where the new clock
     /// goes on as the old one did this is the same word, and where it does not, the fraction is rounded up.
     #[cfg(feature = "serde")]
-    pub(super) fn load(&self, state: &State, shift: &Shift) -> Option<u64> {
+    pub(super) fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
         let &State::Bucket { used } = state else { return None };
         if used > self.most_in_use(0) {
             return None;
@@ -357,6 +366,43 @@ impl Bucket {
         }
         let generated = self.rate.units_at(shift.now);
         Some(generated.wrapping_add(used.min(self.most_in_use(generated).into()) as u64))
+    }
+
+    /// How many words it is saved in.
+    pub(super) const WORDS: usize = Ratio::WORDS + 4;
+
+    const EXPLICIT_BURST: u64 = 1 << 8;
+    const DISTANT: u64 = 1 << 9;
+
+    /// All that there is to a bucket that starts full, and does not count modulo, as so many words.
+    pub(super) fn save(&self) -> [u64; Self::WORDS] {
+        let mut words = [0; Self::WORDS];
+        words[..Ratio::WORDS].copy_from_slice(&self.rate.save());
+        let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
+        let flags = u64::from(self.token_bits)
+            | flag(self.quota.explicit_burst().is_some(), Self::EXPLICIT_BURST)
+            | flag(self.distant, Self::DISTANT);
+        let period = nanos_of(self.quota.period());
+        words[Ratio::WORDS..].copy_from_slice(&[self.burst, flags, self.quota.limit(), period]);
+        words
+    }
+
+    /// What was saved.
+    #[inline(always)]
+    pub(super) fn restore(words: [u64; Self::WORDS]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, burst, flags, limit, period] = words;
+        let token_bits = flags as u32 % u64::BITS;
+        let quota = Quota::new(limit, Duration::from_nanos(period));
+        Self {
+            rate: Ratio::restore([a, b, c, d, e, f, g, h, i]),
+            burst,
+            capacity: burst << token_bits,
+            token_bits,
+            reach: None,
+            distant: flags & Self::DISTANT != 0,
+            lacking: 0,
+            quota: if flags & Self::EXPLICIT_BURST != 0 { quota.burst(burst) } else { quota },
+        }
     }
 
     /// The units in use: how far `spent` is ahead of `generated`.
@@ -383,15 +429,18 @@ const fn from_few_nanos(nanos: u64) -> Duration {
     if nanos < 1_000_000_000 { Duration::new(0, nanos as u32) } else { Duration::from_nanos(nanos) }
 }
 
-/// A wait in nanoseconds as a [`Duration`], which holds any wait that a bucket can have.
+/// A wait in nanoseconds as a [`Duration`], or the longest there is.
 #[inline]
 fn wait(nanos: u128) -> Duration {
     match u64::try_from(nanos) {
         Ok(nanos) => Duration::from_nanos(nanos),
         // Not `Duration::new`: it might panic, for all that the optimiser can tell, and so must be called for nothing.
         Err(_) => {
-            let (seconds, rest) = ((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u64);
-            Duration::from_secs(seconds).saturating_add(Duration::from_nanos(rest))
+            let rest = Duration::from_nanos((nanos % 1_000_000_000) as u64);
+            match u64::try_from(nanos / 1_000_000_000) {
+                Ok(seconds) => Duration::from_secs(seconds).saturating_add(rest),
+                Err(_) => Duration::MAX,
+            }
         }
     }
 }

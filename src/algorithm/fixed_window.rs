@@ -14,12 +14,15 @@
 use core::time::Duration;
 
 use super::{
-    Rule, Step,
-    window::{Position, Windows},
+    Adjustable, Rule, Step,
+    window::{Position, Windows, restored, saved},
 };
 #[cfg(feature = "serde")]
 use crate::snapshot::{SaveWord, Shift, State};
-use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
+use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
+
+/// What errors call it.
+const NAME: &str = "fixed window";
 
 /// `limit` units per window of the clock, one `period` long.
 ///
@@ -54,7 +57,7 @@ impl FixedWindow {
     /// [`QuotaError`] if the limit or the period is 0, the period is over 136 years, a burst is given, or the limit does
     /// not fit in the state beside the window's number.
     pub const fn new(quota: Quota) -> Result<Self, QuotaError> {
-        match Windows::new(quota, 1, "fixed window") {
+        match Windows::within(quota, u64::BITS, 1, NAME) {
             Ok(windows) => Ok(Self { quota, windows }),
             Err(error) => Err(error),
         }
@@ -139,10 +142,29 @@ impl Rule for FixedWindow {
     }
 
     /// What is in use counts in this rule's window of the same time.
-    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
+    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
         let (position, count) = from.read(word, now);
         let number = self.windows.carried(&from.windows, position.number, now);
-        self.word(number, self.windows.most(count))
+        let count = self.windows.carried_count(count, carry, from.quota.limit(), self.quota.limit());
+        self.word(number, count)
+    }
+}
+
+impl Adjustable for FixedWindow {
+    type Words = [u64; Windows::WORDS + 1];
+
+    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
+        Ok(Self { quota, windows: Windows::within(quota, bits, 1, NAME)? })
+    }
+
+    fn save(&self) -> Self::Words {
+        saved(&self.windows, self.quota.limit())
+    }
+
+    #[inline(always)]
+    fn restore(words: Self::Words) -> Self {
+        let (windows, quota) = restored(words);
+        Self { quota, windows }
     }
 }
 
@@ -158,7 +180,7 @@ impl SaveWord for FixedWindow {
     /// In the first window that does not end before the old one does.
     fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
         let &State::FixedWindow { count, left } = state else { return None };
-        if count > self.windows.most(u64::MAX) || left > self.windows.most_left() {
+        if count > self.windows.most_count() || left > self.windows.most_left() {
             return None;
         }
         match shift.left(left) {

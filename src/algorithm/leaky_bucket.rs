@@ -21,10 +21,10 @@
 
 use core::time::Duration;
 
-use super::{Rule, Step, bucket::Bucket};
+use super::{Adjustable, Rule, Step, bucket::Bucket};
 #[cfg(feature = "serde")]
 use crate::snapshot::{SaveWord, Shift, State};
-use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
+use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
 
 /// An even flow of `limit` per `period`, with up to `burst` units in line.
 ///
@@ -58,7 +58,7 @@ impl LeakyBucket {
     /// [`QuotaError`] if the limit, the period or the burst is 0, the period is over 136 years, the rate is over
     /// 2^42 per second, or the burst does not fit in the state beside 136 years of tokens.
     pub const fn new(quota: Quota) -> Result<Self, QuotaError> {
-        match Bucket::new(quota) {
+        match Bucket::within(quota, u64::BITS) {
             Ok(bucket) => Ok(Self { bucket }),
             Err(error) => Err(error),
         }
@@ -137,8 +137,25 @@ impl Rule for LeakyBucket {
         self.bucket.unseen(begun, now)
     }
 
-    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
-        self.bucket.carry(word, &from.bucket, now)
+    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
+        self.bucket.carry(word, &from.bucket, carry, now)
+    }
+}
+
+impl Adjustable for LeakyBucket {
+    type Words = [u64; Bucket::WORDS];
+
+    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
+        Ok(Self { bucket: Bucket::within(quota, bits)? })
+    }
+
+    fn save(&self) -> Self::Words {
+        self.bucket.save()
+    }
+
+    #[inline(always)]
+    fn restore(words: Self::Words) -> Self {
+        Self { bucket: Bucket::restore(words) }
     }
 }
 
@@ -147,11 +164,11 @@ impl SaveWord for LeakyBucket {
     const NAME: &'static str = "leaky bucket";
 
     fn save_word(&self, word: u64, now: Timestamp) -> State {
-        self.bucket.save(word, now)
+        self.bucket.save_word(word, now)
     }
 
     fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
-        self.bucket.load(state, shift)
+        self.bucket.load_word(state, shift)
     }
 }
 

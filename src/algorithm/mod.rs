@@ -34,7 +34,7 @@ pub use sliding_window::SlidingWindow;
 pub use token_bucket::TokenBucket;
 
 use crate::{
-    Allowed, Decision, Denied, Headroom, Quota, Timestamp,
+    Allowed, Carry, Decision, Denied, Headroom, Quota, QuotaError, Timestamp,
     cell::{Moved, Owner, Place, Update, update},
     sync::Ordering,
 };
@@ -220,17 +220,37 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
         self.fresh(begun)
     }
 
-    /// The word under this rule that has as much in use at `now` as `word` has under the rule `from`, up to what a word can
-    /// hold.
-    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64;
+    /// The word under this rule that has as much in use at `now` as `word` has under the rule `from`, or as large a share of
+    /// the most that can be, up to what a word can hold.
+    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64;
+}
+
+/// A rule whose quota can be changed while it is in use, as that of a [`Live`](crate::Live): its words fit into fewer bits,
+/// and it can be kept in atomics.
+pub trait Adjustable: Rule + Copy {
+    /// What a rule is kept as: an array of up to 15 words.
+    type Words: Default + AsRef<[u64]> + AsMut<[u64]>;
+
+    /// The rule of this quota whose words have so many bits, from 45 to 63.
+    ///
+    /// # Errors
+    ///
+    /// As the algorithm's `new`.
+    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError>;
+
+    /// The rule as words.
+    fn save(&self) -> Self::Words;
+
+    /// The rule that was saved.
+    fn restore(words: Self::Words) -> Self;
 }
 
 /// A step: the word that it left, the units that it took, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    after: u64,
-    pub(super) cost: u64,
-    pub(super) at: Timestamp,
+    pub(crate) after: u64,
+    pub(crate) cost: u64,
+    pub(crate) at: Timestamp,
 }
 
 /// What was taken, and what there is to undo it by.
@@ -238,7 +258,7 @@ pub(crate) type Answer<T> = Result<(Allowed, T), Denied>;
 
 /// The most that an algorithm of this quota can ever hold.
 #[inline(always)]
-fn most(quota: Quota) -> u64 {
+pub(crate) fn most(quota: Quota) -> u64 {
     quota.explicit_burst().unwrap_or(quota.limit())
 }
 
@@ -379,7 +399,7 @@ impl<R: Rule> Algorithm for R {
     }
 
     fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone> {
-        replace(place, owner, |word| self.carry(word, from, now))
+        replace(place, owner, |word| self.carry(word, from, Carry::Absolute, now))
     }
 }
 

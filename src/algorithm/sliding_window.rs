@@ -10,7 +10,7 @@
 //!   the next; `limit` per period on average. A burst of the whole limit at a window's beginning blocks for `length +
 //!   length / limit`.
 //! - **Memory**: 8 bytes a key: the window's number and two counts. 136 years of windows have to fit in the number,
-//!   so the limit is at most 65,535 per second, 524,287 per minute, 4,194,303 per hour; beyond, use a token bucket.
+//!   so the limit is at most 65,535 per second, 262,143 per minute, 2,097,151 per hour; beyond, use a token bucket.
 //! - **Choose it** for limits per minute or hour that should neither double at an edge nor need a log.
 //! - **Reference**: J. Desgats, "How we built rate limiting capable of scaling to millions of domains", Cloudflare
 //!   (2017).
@@ -18,12 +18,15 @@
 use core::time::Duration;
 
 use super::{
-    Rule, Step,
-    window::{Position, Windows},
+    Adjustable, Rule, Step,
+    window::{Position, Windows, restored, saved},
 };
 #[cfg(feature = "serde")]
 use crate::snapshot::{SaveWord, Shift, State};
-use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Divisor};
+use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp, ratio::Divisor};
+
+/// What errors call it.
+const NAME: &str = "sliding window";
 
 /// `limit` units per `period`, the previous window weighted by its overlap.
 ///
@@ -66,7 +69,7 @@ impl SlidingWindow {
     /// [`QuotaError`] if the limit or the period is 0, the period is over 136 years, a burst is given, or two counts of
     /// the limit do not fit in the state beside the window's number.
     pub const fn new(quota: Quota) -> Result<Self, QuotaError> {
-        match Windows::new(quota, 2, "sliding window") {
+        match Windows::within(quota, u64::BITS, 2, NAME) {
             Ok(windows) => Ok(Self { quota, windows, per_length: Divisor::new(windows.length) }),
             Err(error) => Err(error),
         }
@@ -199,7 +202,7 @@ impl Rule for SlidingWindow {
     }
 
     /// Windows of the same length keep their counts; in others, all that is in use counts as admitted in the current one.
-    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
+    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
         let view = from.read(word, now);
         let number = self.windows.carried(&from.windows, view.position.number, now);
         let (previous, current) = if self.windows.length == from.windows.length {
@@ -207,7 +210,31 @@ impl Rule for SlidingWindow {
         } else {
             (0, from.used(&view))
         };
-        self.word(number, self.windows.most(previous), self.windows.most(current))
+        let [previous, current] = [previous, current]
+            .map(|count| self.windows.carried_count(count, carry, from.quota.limit(), self.quota.limit()));
+        self.word(number, previous, current)
+    }
+}
+
+impl Adjustable for SlidingWindow {
+    /// The last is the reciprocal of the length.
+    type Words = [u64; Windows::WORDS + 2];
+
+    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
+        let windows = Windows::within(quota, bits, 2, NAME)?;
+        Ok(Self { quota, windows, per_length: Divisor::new(windows.length) })
+    }
+
+    fn save(&self) -> Self::Words {
+        let mut words = [self.per_length.reciprocal(); Windows::WORDS + 2];
+        words[..=Windows::WORDS].copy_from_slice(&saved(&self.windows, self.quota.limit()));
+        words
+    }
+
+    #[inline(always)]
+    fn restore([words @ .., reciprocal]: Self::Words) -> Self {
+        let (windows, quota) = restored(words);
+        Self { quota, windows, per_length: Divisor::with_reciprocal(windows.length, reciprocal) }
     }
 }
 
@@ -223,7 +250,7 @@ impl SaveWord for SlidingWindow {
     /// The current window becomes the first that does not end before it: each count then weighs as much as it did, for longer.
     fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
         let &State::SlidingWindow { previous, current, left } = state else { return None };
-        let most = self.windows.most(u64::MAX);
+        let most = self.windows.most_count();
         if previous > most || current > most || left > self.windows.most_left() {
             return None;
         }
@@ -238,7 +265,7 @@ impl SaveWord for SlidingWindow {
         let number = self.windows.number_of_last(shift.now, left);
         if shift.now + left > Timestamp::HORIZON.as_nanos() {
             // There is no such window, and none in which it could lose weight.
-            return Some(self.word(number, 0, self.windows.most(previous + current)));
+            return Some(self.word(number, 0, (previous + current).min(most)));
         }
         Some(self.word(number, previous, current))
     }

@@ -3,8 +3,9 @@
 mod counters;
 mod hasher;
 mod ip;
-mod latch;
+pub(crate) mod latch;
 mod limiter;
+mod live;
 mod many;
 mod one_key;
 mod plan;

@@ -454,8 +454,11 @@ impl<A: Plan> Table<A> {
                 algorithm.begin(self.place(slot), word, (self.shared(print), self.begun), cost, at)
             });
             if taken.is_none() {
+                // Of a live quota, which may have been changed since, this may be a refusal.
                 decision = algorithm.check_shared(self.shared(print), self.begun, cost, leave, at);
-                self.counters.overflowed(self.group(print));
+                if decision.is_ok() {
+                    self.counters.overflowed(self.group(print));
+                }
             }
         }
         later(decision, at - now).map(|allowed| (allowed, taken))
@@ -520,6 +523,34 @@ impl<A: Plan> Table<A> {
         }
         slot.fingerprint.store(if begun.is_ok() { print.tagged } else { found }, Ordering::Release);
         begun.ok().map(|taken| Taken { slot: slot.number, taken })
+    }
+
+    /// Brings every state of the tag that there is over to what its algorithm has become: what newcomers share first, and then
+    /// slot by slot. `act` is told the time before which no newcomer begins there.
+    ///
+    /// Newcomers wait while it is at their sets. Whoever finds a slot brought over finds what is shared brought over as well.
+    pub(super) fn bring_over(&self, tag: u64, act: impl Fn(Place<'_>, Timestamp)) {
+        let groups = self.sets.div_ceil(GROUP);
+        for group in 0..groups {
+            let latch = self.latch(group);
+            let _held = latch.hold();
+            let shared = self.shared_by(group, tag as usize);
+            // 0 says that no newcomer ever had to share it.
+            if shared.word.load(Ordering::Relaxed) != 0 {
+                act(shared, latch.floor());
+            }
+        }
+        for group in 0..groups {
+            let latch = self.latch(group);
+            let _held = latch.hold();
+            for number in group * GROUP * SLOTS..self.sets.min((group + 1) * GROUP) * SLOTS {
+                let slot = self.slot(number);
+                let found = slot.fingerprint.load(Ordering::Relaxed);
+                if found != VACANT && tag_of::<A>(found) == tag {
+                    act(self.place(slot), latch.floor());
+                }
+            }
+        }
     }
 
     /// Whether the key has a slot, which if it was of another tag is now one of its present tag. Only for who holds the

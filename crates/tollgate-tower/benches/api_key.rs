@@ -6,18 +6,11 @@
 //! ```
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     convert::Infallible,
-    future::Future,
     hint::black_box,
     net::{Ipv4Addr, SocketAddr},
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -32,40 +25,22 @@ use tollgate_tower::{
 };
 use tower::{Layer, Service, service_fn};
 
-/// Counts allocations, and leaves them to the system's allocator.
-struct Counting;
+mod paired;
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: the calls are passed on as they come.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller has promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller has promised.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use paired::{answer_of, compare};
 
 const READ: Scope<'static> = Scope::literal("orders:read");
-const ROUNDS: usize = 60;
-const REQUESTS: u32 = 20_000;
 
 fn main() {
     let digesters =
         [("sha256", Digester::plain()), ("hmac-sha256", Digester::peppered(1, &[7; 32]).expect("long enough"))];
-    println!("{:<44} {:>12} {:>12} {:>12} {:>12}", "ns a request", "all", "layer", "gate", "allocations");
+    println!("{:<44} {:>12} {:>12} {:>12} {:>12}", "ns a request", "bare", "layer", "gate", "allocations");
     for (scheme, digester) in digesters {
         for (case, limits) in [("verified", 0), ("verified, throttled, limited", 1)] {
             measure(&format!("{scheme}, {case}"), gate(digester.clone(), limits), true);
         }
+        let told = gate(digester.clone(), 1);
+        measure(&format!("{scheme}, the same, and told of"), told, true);
         measure(&format!("{scheme}, refused: wrong secret"), gate(digester, 0), false);
     }
 }
@@ -98,49 +73,22 @@ fn measure(name: &str, gate: Gate<MemoryStore>, right: bool) {
     };
     let answer =
         |request: Request<u8>| std::future::ready(Ok::<_, Infallible>(Response::new(black_box(request).into_body())));
-    let mut bare = service_fn(answer);
     let gate = Arc::new(gate);
-    let layer = ApiKeyLayer::new(Arc::clone(&gate), ClientAddress::peer()).requires([READ]);
-    let mut kept = layer.layer(service_fn(answer));
-    let status = answer_of(kept.call(request())).status();
+    let mut layer = ApiKeyLayer::new(Arc::clone(&gate), ClientAddress::peer()).requires([READ]);
+    if name.ends_with("told of") {
+        layer = layer.tell("key", Duration::from_secs(1)).expect("a name");
+    }
+    let kept = layer.layer(service_fn(answer));
+    let status = answer_of(kept.clone().call(request())).status();
     assert_eq!(status.is_success(), right, "{status}");
 
     let from = IpKey::from(Ipv4Addr::new(192, 0, 2, 1));
-    let check = || {
+    let checked = service_fn(|request: Request<u8>| {
         let attempt = Attempt::new(header.as_bytes(), from, UnixTime::now()).requires(&[READ]);
         assert_eq!(black_box(gate.check(&attempt)).is_ok(), right);
-    };
-
-    let (mut without, mut with, mut alone) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        without.push(time(|| drop(black_box(answer_of(bare.call(request()))))));
-        with.push(time(|| drop(black_box(answer_of(kept.call(request()))))));
-        alone.push(time(check));
-    }
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    drop(answer_of(bare.call(request())));
-    let between = ALLOCATIONS.load(Ordering::Relaxed);
-    drop(answer_of(kept.call(request())));
-    let after = ALLOCATIONS.load(Ordering::Relaxed);
-    let (layer, alone) = (median(with.clone()) - median(without), median(alone));
-    let allocations = after - between - (between - before);
-    println!("{name:<44} {:>12.0} {layer:>12.0} {alone:>12.0} {allocations:>12}", median(with));
-}
-
-fn time(mut request: impl FnMut()) -> f64 {
-    let start = Instant::now();
-    (0..REQUESTS).for_each(|_| request());
-    start.elapsed().div_f64(f64::from(REQUESTS)).max(Duration::from_nanos(1)).as_nanos() as f64
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-fn answer_of<R, E: std::fmt::Debug>(future: impl Future<Output = Result<Response<R>, E>>) -> Response<R> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer.expect("the service does not fail"),
-        Poll::Pending => unreachable!("nothing here waits"),
-    }
+        answer(request)
+    });
+    let (bare, layer) = compare(service_fn(answer), kept, request);
+    let (_, gate) = compare(service_fn(answer), checked, request);
+    println!("{name:<44} {:>12.0} {:>12.0} {:>12.0} {:>12}", bare.nanos, layer.nanos, gate.nanos, layer.allocations);
 }

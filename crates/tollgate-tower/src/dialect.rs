@@ -187,7 +187,8 @@ fn push_parameter(text: &mut Text, name: &[u8], number: u64) {
 /// The largest integer of a structured field.
 const LARGEST: u64 = 999_999_999_999_999;
 
-fn number(number: u64) -> HeaderValue {
+/// A number, of at most 15 digits, in one allocation.
+pub(crate) fn number(number: u64) -> HeaderValue {
     value(itoa::Buffer::new().format(number.min(LARGEST)).as_bytes())
 }
 

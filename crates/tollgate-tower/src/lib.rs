@@ -1,4 +1,6 @@
-//! Rate limits in front of an HTTP service.
+// Its example is of axum.
+#![cfg_attr(feature = "axum", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "axum"), doc = "Rate limits and API keys in front of an HTTP service.")]
 //!
 //! # A tour
 //!
@@ -18,6 +20,7 @@
 mod api_key;
 mod body;
 mod dialect;
+mod grpc;
 mod head;
 pub mod identity;
 mod observe;

@@ -24,8 +24,8 @@ pub(crate) fn refused(refusal: &Refusal<'_>) {
 
     #[cfg(feature = "metrics")]
     for policy in names(refusal) {
-        let labels = [("policy", (*policy).to_owned()), ("reason", reason(refusal).to_owned())];
-        metrics::counter!("tollgate_refused_total", &labels).increment(1);
+        let policy = (*policy).to_owned();
+        metrics::counter!("tollgate_refused_total", "policy" => policy, "reason" => reason(refusal)).increment(1);
     }
     #[cfg(feature = "tracing")]
     match refusal {

@@ -158,8 +158,8 @@ fn assert_refused(answer: &Response, status: u16, kind: &str, detail: &str) {
 const BLANK: &str = "about:blank";
 const QUOTA: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 const ABNORMAL: &str = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected";
-const MISSING: &str = "no key was presented; send it as `X-API-Key`, or as `Authorization: Bearer`";
-const TWICE: &str = "a key was presented in two places; send it in one";
+const MISSING: &str = "Send a key as `X-API-Key`, or as `Authorization: Bearer`.";
+const TWICE: &str = "Keys came in two places; send one in one.";
 
 #[test]
 fn a_key_passes_in_either_header() {
@@ -316,7 +316,7 @@ fn scopes_are_of_a_route() {
     let to = |path: &str| Request::get(path).key(key.expose_secret()).send(address);
 
     let answer = to("/both");
-    assert_refused(&answer, 403, BLANK, "the key lacks the scope `items:write`");
+    assert_refused(&answer, 403, BLANK, "The key lacks the scope `items:write`.");
     assert_eq!(answer.header("www-authenticate"), Some(r#"Bearer error="insufficient_scope""#));
     assert_eq!([to("/").status, to("/none").status, to("/").status], [200, 200, 429]);
     assert_eq!(reached.load(Ordering::Relaxed), 2);
@@ -330,7 +330,7 @@ fn limits_and_credits_say_when_to_come_back() {
     assert_eq!([with_key(&key).send(address).status, with_key(&key).send(address).status], [200, 200]);
     setting.clock.advance(Duration::from_millis(500));
     let answer = with_key(&key).send(address);
-    assert_refused(&answer, 429, QUOTA, "rate limited: 0 of 2 units left, retry after 4.5s");
+    assert_refused(&answer, 429, QUOTA, "Retry after 5 s.");
     assert_eq!((answer.header("retry-after"), answer.header("www-authenticate")), (Some("5"), None));
     setting.next_minute();
 
@@ -339,11 +339,11 @@ fn limits_and_credits_say_when_to_come_back() {
     assert_eq!(with_key(&key).send(address).status, 200);
     let answer = with_key(&key).send(address);
     // 1,700,000,000 is 6,400 seconds before midnight.
-    assert_refused(&answer, 429, QUOTA, "out of credits: 0 left, retry after 6400s");
+    assert_refused(&answer, 429, QUOTA, "Retry after 6400 s.");
     assert_eq!(answer.header("retry-after"), Some("6400"));
     setting.gate.credits().open(key.id(), Credits::with_balance(CreditPlan::prepaid(1).unwrap(), 0, NOW));
     let answer = with_key(&key).send(address);
-    assert_refused(&answer, 429, QUOTA, "out of credits: 0 left, and no refill brings as many as were asked for");
+    assert_refused(&answer, 429, QUOTA, "The credits of the key are spent.");
     assert_eq!(answer.header("retry-after"), None);
     assert_eq!(reached.load(Ordering::Relaxed), 3);
 }
@@ -387,7 +387,7 @@ fn what_costs_more_than_ever_passes_is_forbidden() {
     let (address, reached) = behind(setting.layer().cost(|_| 3));
     let key = setting.issue(1, |new| new);
     let answer = with_key(&key).send(address);
-    assert_refused(&answer, 403, QUOTA, "rate limited: 2 of 2 units left, the cost is more than can ever pass");
+    assert_refused(&answer, 403, QUOTA, "The request costs more than the limit ever allows. Do not retry it.");
     assert_eq!((answer.header("retry-after"), reached.load(Ordering::Relaxed)), (None, 0));
 }
 
@@ -416,12 +416,7 @@ fn failed_attempts_are_limited_by_address() {
         assert_eq!(from(guess(number), &format!("192.0.2.{number}, 198.51.100.1")).status, 401);
     }
     let answer = from(guess(3), "192.0.2.3, 198.51.100.1");
-    assert_refused(
-        &answer,
-        429,
-        ABNORMAL,
-        "too many failed attempts: rate limited: 0 of 3 units left, retry after 20s",
-    );
+    assert_refused(&answer, 429, ABNORMAL, "Retry after 20 s.");
     assert_eq!(answer.header("retry-after"), Some("20"));
     // Not even a good key is looked at, and elsewhere it is.
     assert_eq!(from(with_key(&key), "198.51.100.1").status, 429);
@@ -472,7 +467,7 @@ fn a_store_that_is_down_lets_nobody_in() {
     setting.gate.keyring().store().down.store(true, Ordering::Relaxed);
     for _ in 0..5 {
         let answer = with_key(&key).send(address);
-        assert_refused(&answer, 503, BLANK, "keys cannot be looked up at present");
+        assert_refused(&answer, 503, BLANK, "Keys cannot be looked up at present.");
         assert!(!format!("{answer:?}").contains("db-7"));
     }
     assert_eq!(with_key(&key).send(chosen).status, 502);
@@ -571,6 +566,96 @@ fn extractors_and_identities() {
     assert_eq!(to("/no-layer").status, 500);
     let identity = KeyOwner::<()>::with_meta().key(&RequestHead::from(&http::Request::new(())));
     assert_eq!(identity.unwrap_err().status(), StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+/// A call of gRPC, which would take an HTTP status for a broken proxy.
+#[test]
+fn calls_of_grpc_are_answered_in_its_words() {
+    let setting = Setting::new();
+    let key = setting.issue(1, |new| new);
+    let service = setting.layer().layer(OnlyWhenReady::default());
+    let call = |key: Option<&str>, scope: Option<Scope<'static>>| {
+        let mut request = http::Request::new(());
+        request.extensions_mut().insert(PeerAddr("192.0.2.1:1".parse().unwrap()));
+        request.headers_mut().insert(header::CONTENT_TYPE, "application/grpc+proto".parse().unwrap());
+        if let Some(key) = key {
+            request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
+        }
+        let service = match scope {
+            Some(scope) => setting.layer().requires([scope]).layer(OnlyWhenReady::default()),
+            None => service.clone(),
+        };
+        let answer = block_on(service.oneshot(request)).unwrap();
+        assert_eq!(answer.status(), 200);
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        (header("grpc-status"), header("grpc-retry-pushback-ms"))
+    };
+    let refused = |status: &str, wait: &str| (Some(status.to_owned()), Some(wait.to_owned()));
+    assert_eq!(call(None, None), refused("16", "-1"));
+    assert_eq!(call(Some("x"), None), refused("16", "-1"));
+    assert_eq!(call(Some(key.expose_secret()), Some(WRITE)), refused("7", "-1"));
+    assert_eq!(
+        [call(Some(key.expose_secret()), None), call(Some(key.expose_secret()), None)],
+        [(None, None), (None, None)]
+    );
+    assert_eq!(call(Some(key.expose_secret()), None), refused("8", "5000"));
+    setting.gate.keyring().store().down.store(true, Ordering::Relaxed);
+    assert_eq!(call(Some(key.expose_secret()), None), refused("14", "-1"));
+}
+
+/// A refusal that was logged with the key that it is about.
+#[cfg(feature = "tracing")]
+#[test]
+fn events_say_why_and_not_by_which_key() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let setting = Setting::new();
+    let key = setting.issue(1, |new| new);
+    let stranger = NewKey::new(PREFIX, "").issue(&Digester::plain(), &mut ChaCha20Rng::seed_from_u64(2)).unwrap().key;
+    let service = setting.layer().layer(OnlyWhenReady::default());
+    let send = |key: &ApiKey| {
+        let mut request = http::Request::new(());
+        request.headers_mut().insert("x-api-key", key.expose_secret().parse().unwrap());
+        request.extensions_mut().insert(PeerAddr("192.0.2.77:1".parse().unwrap()));
+        block_on(service.clone().oneshot(request)).unwrap().status()
+    };
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        assert_eq!(
+            [send(&key), send(&key), send(&key), send(&stranger)].map(|status| status.as_u16()),
+            [200, 200, 429, 401]
+        );
+        setting.gate.keyring().store().down.store(true, Ordering::Relaxed);
+        assert_eq!(send(&key), 503);
+    });
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for (line, [level, reason]) in
+        lines.iter().zip([["DEBUG", "limited"], ["DEBUG", "invalid"], ["ERROR", "unavailable"]])
+    {
+        assert!(line.contains(level) && line.contains(reason), "{line}");
+    }
+    for secret in [key.id().as_str(), stranger.id().as_str(), "tg_test", "192.0.2.77", "db-7"] {
+        assert!(!text.contains(secret), "{text}");
+    }
 }
 
 /// A service of which only the one that was polled is ready, as one with a limit of concurrency.

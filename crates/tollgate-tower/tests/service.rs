@@ -25,7 +25,8 @@ fn program() -> &'static Path {
     PROGRAM.get_or_init(|| {
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--package", "tollgate-tower", "--example", "service"]);
-        build.args(["--features", "axum,metrics"]);
+        // Those of this test, so that little is built twice.
+        build.args(["--features", if cfg!(feature = "tracing") { "axum,metrics,tracing" } else { "axum,metrics" }]);
         // target/debug/deps/service-0123456789abcdef
         let test = env::current_exe().expect("a test is a file");
         let profile = test.parent().and_then(Path::parent).expect("in the folder of its profile");

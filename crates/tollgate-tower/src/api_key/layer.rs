@@ -25,6 +25,19 @@ use crate::{
 /// A layer is a handle: clones share the gate, and so do those that the methods here make, so that each route can have its
 /// own with its own scopes. What is granted reaches the handler as a [`Granted`](crate::Granted).
 ///
+/// | refused | status, unless [another](Self::status) is chosen | `WWW-Authenticate` | gRPC |
+/// | --- | --- | --- | --- |
+/// | no key | 401 | `Bearer` | `UNAUTHENTICATED` |
+/// | keys in two places | 400 | `Bearer error="invalid_request"` | `INVALID_ARGUMENT` |
+/// | malformed, invalid, disabled, revoked, expired, not yet valid | 401 | `Bearer error="invalid_token"` | `UNAUTHENTICATED` |
+/// | a scope is missing | 403 | `Bearer error="insufficient_scope"` | `PERMISSION_DENIED` |
+/// | too many failed attempts, over a limit, out of credits | 429, with `Retry-After` | | `RESOURCE_EXHAUSTED` |
+/// | costs more than the limit ever allows | 403 | | `RESOURCE_EXHAUSTED` |
+/// | the store is unavailable | 503 | | `UNAVAILABLE` |
+/// | without the address | that of [`Unidentified`] | | |
+///
+/// The body is a [`Problem`](crate::Problem). Nothing passes because the gate could not say: there is no way to open it.
+///
 /// The gate looks keys up on the thread that serves the request. Its store must not block for long: have the records in
 /// memory, or a copy of them there.
 ///
@@ -145,7 +158,8 @@ impl<S: KeyStore> ApiKeyLayer<S> {
 
     /// Answers a refusal with the status that `status` says, in place of [`Refusal::status`].
     ///
-    /// A refusal stays one: a status that is not of an error, none of 400 to 599, is not used.
+    /// A refusal stays one: a status that is not of an error, none of 400 to 599, is not used. A call of gRPC is answered with
+    /// the statuses of gRPC, whatever is said here.
     ///
     /// ```
     /// # use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What a refusal is answered with.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -9,7 +9,11 @@ use http::{
 };
 use tollgate::keys::{Refusal, Scope};
 
-use crate::{Problem, identity::Unidentified};
+use crate::{
+    Problem,
+    grpc::{self, Code},
+    identity::Unidentified,
+};
 
 /// The answer to a refused request of which these scopes are required, with the status that was asked for if that is of
 /// an error. `policy` is the name of the limit that is reached.
@@ -47,25 +51,44 @@ fn status_of<E>(refusal: &Refusal<E>) -> StatusCode {
 fn problem<'a, E>(refusal: &Refusal<E>, status: StatusCode, scopes: &[Scope<'_>]) -> Problem<'a> {
     let (kind, title) = match refusal {
         Refusal::Throttled(_) => (Problem::ABNORMAL_USAGE, "Too many failed attempts"),
-        Refusal::Limited { .. } | Refusal::Credits(_) => (Problem::QUOTA_EXCEEDED, "Too many requests"),
+        Refusal::Limited { .. } | Refusal::Credits(_) => {
+            (Problem::QUOTA_EXCEEDED, "Request cannot be satisfied as assigned quota has been exceeded")
+        }
         _ => (Problem::ABOUT_BLANK, status.canonical_reason().unwrap_or("Refused")),
     };
-    let detail: Cow<'static, str> = match refusal {
-        Refusal::Missing => "no key was presented; send it as `X-API-Key`, or as `Authorization: Bearer`".into(),
-        Refusal::Scope { missing } => match scopes.get(*missing) {
-            Some(scope) => format!("the key lacks the scope `{scope}`").into(),
-            None => "the key lacks a scope".into(),
+    let detail: Cow<'static, str> = match (refusal, refusal.retry_after_secs()) {
+        (_, Some(wait)) => format!("Retry after {wait} s.").into(),
+        (Refusal::Missing, _) => "Send a key as `X-API-Key`, or as `Authorization: Bearer`.".into(),
+        (Refusal::Twice, _) => "Keys came in two places; send one in one.".into(),
+        (Refusal::Key(error), _) => error.to_string().into(),
+        (Refusal::Scope { missing }, _) => match scopes.get(*missing) {
+            Some(scope) => format!("The key lacks the scope `{scope}`.").into(),
+            None => "The key lacks a scope.".into(),
         },
+        (Refusal::Limited { .. } | Refusal::Throttled(_), _) => {
+            "The request costs more than the limit ever allows. Do not retry it.".into()
+        }
+        (Refusal::Credits(_), _) => "The credits of the key are spent.".into(),
         // What the store says is not for strangers.
-        Refusal::Unavailable(_) => "keys cannot be looked up at present".into(),
-        Refusal::Twice => Refusal::<&str>::Twice.to_string().into(),
-        Refusal::Throttled(denied) => Refusal::<&str>::Throttled(*denied).to_string().into(),
-        Refusal::Key(error) => error.to_string().into(),
-        Refusal::Limited { denied, .. } => denied.to_string().into(),
-        Refusal::Credits(exhausted) => exhausted.to_string().into(),
-        _ => "the request was refused".into(),
+        (Refusal::Unavailable(_), _) => "Keys cannot be looked up at present.".into(),
+        _ => "The request was refused.".into(),
     };
     Problem::new(status, kind, title).detail(detail)
+}
+
+/// The answer to a refused call of gRPC.
+pub(super) fn grpc_answer<E>(refusal: &Refusal<E>) -> Response<Bytes> {
+    let (code, message) = match refusal {
+        Refusal::Missing => (Code::Unauthenticated, "no key came"),
+        Refusal::Twice => (Code::InvalidArgument, "keys came in two places"),
+        Refusal::Key(_) => (Code::Unauthenticated, "the key is not accepted"),
+        Refusal::Scope { .. } => (Code::PermissionDenied, "the key lacks a scope"),
+        Refusal::Throttled(_) => (Code::ResourceExhausted, "too many failed attempts"),
+        Refusal::Limited { .. } => (Code::ResourceExhausted, "over a limit"),
+        Refusal::Credits(_) => (Code::ResourceExhausted, "out of credits"),
+        _ => (Code::Unavailable, "keys cannot be looked up at present"),
+    };
+    grpc::trailers_only(code, message, refusal.retry_after_secs().map(Duration::from_secs))
 }
 
 /// The answer to a request that comes from nowhere, so that its failures could not be limited.

@@ -22,7 +22,7 @@ use super::{
     refused,
     told::Told,
 };
-use crate::{AnswerBody, Dialect, RequestHead};
+use crate::{AnswerBody, Dialect, RequestHead, grpc};
 
 /// A service behind an [`ApiKeyLayer`](super::ApiKeyLayer).
 pub struct ApiKeyService<Inner, S: KeyStore> {
@@ -36,13 +36,16 @@ impl<Inner, S: KeyStore> ApiKeyService<Inner, S> {
     }
 }
 
+/// What a request was granted, and what its response is to say of the limits.
+type Passed<M> = (Granted<M>, Option<Told>);
+
 impl<S: KeyStore> Asks<S>
 where
     S::Meta: Send + Sync + 'static,
 {
     /// What the gate says to a request, or the answer to one that may not pass.
     #[expect(clippy::result_large_err, reason = "the answer is on its way out, and not passed on for long")]
-    fn decide(&self, request: &RequestHead<'_>) -> Result<(Granted<S::Meta>, Option<Told>), Response<Bytes>> {
+    fn decide(&self, request: &RequestHead<'_>) -> Result<Passed<S::Meta>, Response<Bytes>> {
         let from = (self.from)(request).map_err(|error| refused::unidentified(&error))?;
         let attempt = Attempt {
             presented: presented(request.headers, &self.header),
@@ -57,13 +60,16 @@ where
                 let told = Told::allowed(&self.named, &grant.limits, attempt.now, self.dialect);
                 Ok((Granted::new(grant), told))
             }
-            Err(refusal) => Err(self.answer(&refusal, attempt.now)),
+            Err(refusal) => Err(self.answer(request, &refusal, attempt.now)),
         }
     }
 
     #[cold]
-    fn answer(&self, refusal: &Refusal<S::Error>, now: UnixTime) -> Response<Bytes> {
+    fn answer(&self, request: &RequestHead<'_>, refusal: &Refusal<S::Error>, now: UnixTime) -> Response<Bytes> {
         observe::refused(observe::reason(refusal));
+        if grpc::is_call(request.headers) {
+            return refused::grpc_answer(refusal);
+        }
         let limited = match refusal {
             Refusal::Limited { limit, denied } => self.named.get(*limit).map(|named| (named, denied)),
             _ => None,

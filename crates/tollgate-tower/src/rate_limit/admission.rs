@@ -102,8 +102,7 @@ impl Rules {
         let retry_after = refusal.retry_after_secs();
         let mut response = (self.respond)(request, refusal);
         if let Some(seconds) = retry_after {
-            let value = || HeaderValue::from(seconds);
-            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(value);
+            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| dialect::number(seconds));
         }
         response
     }

@@ -1,10 +1,14 @@
 //! A request that may not pass, and what it is answered.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use tollgate::Denied;
 
-use crate::{Problem, RequestHead, identity::Unidentified};
+use crate::{
+    Problem, RequestHead,
+    grpc::{self, Code},
+    identity::Unidentified,
+};
 
 /// Why a request may not pass. Nothing was taken of any limit.
 ///
@@ -81,39 +85,21 @@ impl Refusal<'_> {
     /// What it is answered unless the layer is told otherwise: a call of gRPC in the words of gRPC, all others with a
     /// problem.
     pub(super) fn answer(self, request: &RequestHead<'_>) -> Response<Bytes> {
-        let is_grpc = request
-            .headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc { self.into_grpc() } else { self.into_response() }
+        if grpc::is_call(request.headers) { self.into_grpc() } else { self.into_response() }
     }
 
-    /// A response of trailers only, as [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md)
-    /// has it, with the status `RESOURCE_EXHAUSTED` and when to try again.
+    /// The status `RESOURCE_EXHAUSTED`, and when to try again.
     fn into_grpc(self) -> Response<Bytes> {
-        const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-        const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-        const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
-
-        let (status, message, pushback) = match &self {
+        let (code, message, retry_after) = match &self {
             Self::Limited { denied: Denied { retry_after: Some(wait), .. }, .. } => {
-                // The type is an int32.
-                let millis = wait.as_nanos().div_ceil(1_000_000).clamp(1, i32::MAX as u128);
-                ("8", "over a limit", HeaderValue::from(millis as u64))
+                (Code::ResourceExhausted, "over a limit", Some(*wait))
             }
-            // A negative number is a request not to retry.
-            Self::Limited { .. } => ("8", "costs more than ever passes", HeaderValue::from_static("-1")),
+            Self::Limited { .. } => (Code::ResourceExhausted, "costs more than ever passes", None),
             Self::Unidentified { error, .. } if error.status().is_server_error() => {
-                ("13", "cannot be counted", HeaderValue::from_static("-1"))
+                (Code::Internal, "cannot be counted", None)
             }
-            Self::Unidentified { .. } => ("3", "cannot be counted", HeaderValue::from_static("-1")),
+            Self::Unidentified { .. } => (Code::InvalidArgument, "cannot be counted", None),
         };
-        let mut response = Response::new(Bytes::new());
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(STATUS, HeaderValue::from_static(status));
-        headers.insert(MESSAGE, HeaderValue::from_static(message));
-        headers.insert(PUSHBACK, pushback);
-        response
+        grpc::trailers_only(code, message, retry_after)
     }
 }
