@@ -58,7 +58,7 @@ pub struct RateLimitLayer {
 #[derive(Clone)]
 pub(super) struct Rules {
     pub(super) policies: Arc<[Policy]>,
-    /// What the header of all policies says, where all keys have the same quotas.
+    /// What the header of all policies says, where all keys have the same quotas, and keep them.
     pub(super) told: Option<HeaderValue>,
     pub(super) dialect: Dialect,
     pub(super) cost: Option<Arc<Cost>>,
