@@ -575,9 +575,8 @@ fn calls_of_grpc_are_answered_in_its_words() {
     let key = setting.issue(1, |new| new);
     let service = setting.layer().layer(OnlyWhenReady::default());
     let call = |key: Option<&str>, scope: Option<Scope<'static>>| {
-        let mut request = http::Request::new(());
+        let mut request = http::Request::post("/").header("content-type", "application/grpc+proto").body(()).unwrap();
         request.extensions_mut().insert(PeerAddr("192.0.2.1:1".parse().unwrap()));
-        request.headers_mut().insert(header::CONTENT_TYPE, "application/grpc+proto".parse().unwrap());
         if let Some(key) = key {
             request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
         }
@@ -601,6 +600,10 @@ fn calls_of_grpc_are_answered_in_its_words() {
     assert_eq!(call(Some(key.expose_secret()), None), refused("8", "5000"));
     setting.gate.keyring().store().down.store(true, Ordering::Relaxed);
     assert_eq!(call(Some(key.expose_secret()), None), refused("14", "-1"));
+
+    let from_nowhere = http::Request::post("/").header("content-type", "application/grpc").body(()).unwrap();
+    let answer = block_on(service.oneshot(from_nowhere)).unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["grpc-status"]), (200, &"13".parse().unwrap()));
 }
 
 /// A refusal that was logged with the key that it is about.

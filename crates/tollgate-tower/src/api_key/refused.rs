@@ -10,7 +10,7 @@ use http::{
 use tollgate::keys::{Refusal, Scope};
 
 use crate::{
-    Problem,
+    Problem, RequestHead,
     grpc::{self, Code},
     identity::Unidentified,
 };
@@ -92,8 +92,11 @@ pub(super) fn grpc_answer<E>(refusal: &Refusal<E>) -> Response<Bytes> {
 }
 
 /// The answer to a request that comes from nowhere, so that its failures could not be limited.
-pub(super) fn unidentified(error: &Unidentified) -> Response<Bytes> {
+pub(super) fn unidentified(request: &RequestHead<'_>, error: &Unidentified) -> Response<Bytes> {
     super::observe::refused("unidentified");
+    if grpc::is_call(request) {
+        return grpc::unidentified(error);
+    }
     let title = error.status().canonical_reason().unwrap_or("Refused");
     Problem::new(error.status(), Problem::ABOUT_BLANK, title).detail(error.to_string()).into_response()
 }

@@ -196,12 +196,31 @@ async fn a_call_of_grpc_is_refused_in_its_own_words() {
     get(server, "/").await;
     let client = reqwest::Client::new();
     let call = |path: &str| {
-        send(client.get(format!("http://{server}{path}")).header("content-type", "application/grpc+proto"))
+        send(client.post(format!("http://{server}{path}")).header("content-type", "application/grpc+proto"))
     };
     let refused = call("/").await;
     assert_eq!((refused.status, refused.header("grpc-status"), &*refused.body), (200, Some("8"), ""));
     assert_eq!((refused.header("grpc-retry-pushback-ms"), refused.header("retry-after")), (Some("500"), Some("1")));
     assert_eq!(call("/?two").await.header("grpc-retry-pushback-ms"), Some("-1"), "it can never pass");
+}
+
+/// A refusal with the status 200 that a cache keeps, and gives to others in place of what they ask for.
+#[tokio::test]
+async fn who_only_says_so_makes_no_call_of_grpc() {
+    let limits = layer([global("q", Quota::per_second(1), &ManualClock::new())]);
+    let server = serve(app().layer(limits)).await;
+    get(server, "/").await;
+    let client = reqwest::Client::new();
+    let url = format!("http://{server}/");
+    for (request, kind) in [
+        (client.get(&url), "application/grpc"),
+        (client.head(&url), "application/grpc+proto"),
+        (client.post(&url), "application/grpcs"),
+        (client.post(&url), "application/json"),
+    ] {
+        let refused = send(request.header("content-type", kind)).await;
+        assert_eq!((refused.status, refused.header("grpc-status")), (429, None), "{kind}");
+    }
 }
 
 #[test]
