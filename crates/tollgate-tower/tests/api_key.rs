@@ -389,6 +389,14 @@ fn what_costs_more_than_ever_passes_is_forbidden() {
     let answer = with_key(&key).send(address);
     assert_refused(&answer, 403, QUOTA, "The request costs more than the limit ever allows. Do not retry it.");
     assert_eq!((answer.header("retry-after"), reached.load(Ordering::Relaxed)), (None, 0));
+
+    // As well where the other refusals have statuses of the program's choice.
+    let chosen = setting.layer().cost(|_| 3).status(|refusal| match refusal {
+        Refusal::Missing => StatusCode::BAD_REQUEST,
+        _ => StatusCode::from_u16(refusal.status()).unwrap(),
+    });
+    let (address, _) = behind(chosen);
+    assert_eq!([with_key(&key), Request::get("/")].map(|request| request.send(address).status), [403, 400]);
 }
 
 #[test]
