@@ -655,13 +655,13 @@ fn events_say_why_and_not_by_which_key() {
         );
         setting.gate.keyring().store().down.store(true, Ordering::Relaxed);
         assert_eq!(send(&key), 503);
+        assert_eq!(block_on(service.clone().oneshot(http::Request::new(()))).unwrap().status(), 500);
     });
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 3, "{text}");
-    for (line, [level, reason]) in
-        lines.iter().zip([["DEBUG", "limited"], ["DEBUG", "invalid"], ["ERROR", "unavailable"]])
-    {
+    assert_eq!(lines.len(), 4, "{text}");
+    let expected = [["DEBUG", "limited"], ["DEBUG", "invalid"], ["ERROR", "unavailable"], ["ERROR", "unidentified"]];
+    for (line, [level, reason]) in lines.iter().zip(expected) {
         assert!(line.contains(level) && line.contains(reason), "{line}");
     }
     for secret in [key.id().as_str(), stranger.id().as_str(), "tg_test", "192.0.2.77", "db-7"] {

@@ -85,7 +85,7 @@ pub(super) fn grpc_answer<E>(refusal: &Refusal<E>) -> Response<Bytes> {
 
 /// The answer to a request that comes from nowhere, so that its failures could not be limited.
 pub(super) fn unidentified(request: &RequestHead<'_>, error: &Unidentified) -> Response<Bytes> {
-    super::observe::refused("unidentified");
+    super::observe::unidentified(error);
     if grpc::is_call(request) {
         return grpc::unidentified(error);
     }

@@ -66,7 +66,7 @@ where
 
     #[cold]
     fn answer(&self, request: &RequestHead<'_>, refusal: &Refusal<S::Error>, now: UnixTime) -> Response<Bytes> {
-        observe::refused(observe::reason(refusal));
+        observe::refused(refusal);
         if grpc::is_call(request) {
             return refused::grpc_answer(refusal);
         }
