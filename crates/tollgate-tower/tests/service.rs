@@ -179,7 +179,7 @@ fn the_story() {
     let tier = Request::new("PUT", &format!("/admin/keys/{id}/tier")).key(&admin);
     let changed = service.send(&tier.clone().json(r#"{"tier":"premium"}"#));
     assert_eq!((changed.status, &changed.json()["tier"]), (200, &json!("premium")));
-    assert_eq!(service.send(&tier.json(r#"{"tier":"gold"}"#)).status, 422);
+    assert_eq!(service.send(&tier.clone().json(r#"{"tier":"gold"}"#)).status, 422);
     assert_eq!(items(&service, &key).status, 200);
 
     let rotate = Request::new("POST", &format!("/admin/keys/{id}/rotate")).key(&admin).json("{}");
@@ -190,6 +190,7 @@ fn the_story() {
     assert_eq!(items(&service, &key).status, 401);
     assert_eq!(items(&service, &next).status, 200);
     assert_eq!(service.send(&rotate).status, 409);
+    assert_eq!(service.send(&tier.json(r#"{"tier":"basic"}"#)).status, 409, "the family goes by its newest key");
 
     let revoke = Request::new("POST", &format!("/admin/keys/{next_id}/revoke")).key(&admin);
     assert_eq!(service.send(&revoke).status, 204);

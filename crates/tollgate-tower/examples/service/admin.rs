@@ -14,7 +14,7 @@ use axum::{
 };
 use getrandom::SysRng;
 use serde::{Deserialize, Serialize};
-use tollgate::keys::{ApiKey, KeyId, KeyStore, NewKey, Record, Scope, Scopes, UnixTime};
+use tollgate::keys::{ApiKey, KeyId, KeyStore, NewKey, Record, Scope, Scopes, Status, UnixTime};
 use tollgate_tower::Granted;
 
 use crate::{
@@ -197,6 +197,11 @@ async fn change_tier(
     let tier = tiers::named(&asked.tier).ok_or(Error::Tier)?;
     let listed = blocking(move || {
         let keyring = app.gate.keyring();
+        // The day's quota is the family's, which goes by the tier of its newest key.
+        let record = keyring.store().get(&id)?.ok_or(Error::NoSuchKey)?;
+        if record.status == Status::Revoked || record.retires_at.is_some() {
+            return Err(Error::Replaced);
+        }
         keyring.change(&id, |record| {
             record.tier = tier.name.into();
             Ok(())

@@ -28,6 +28,9 @@ pub(crate) enum Error {
     #[error("tier: none of basic, premium and internal")]
     Tier,
 
+    #[error("the key was revoked, or rotated: change the one that took its place")]
+    Replaced,
+
     #[error(transparent)]
     Scopes(#[from] ScopeError),
 
@@ -66,7 +69,8 @@ impl Error {
             Self::NoSuchKey | Self::Change(ChangeError::NotFound) => StatusCode::NOT_FOUND,
             Self::Owner | Self::Tier | Self::Scopes(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Stronger => StatusCode::FORBIDDEN,
-            Self::Change(ChangeError::Revoked(_) | ChangeError::Rotated | ChangeError::Expired { .. }) => {
+            Self::Replaced
+            | Self::Change(ChangeError::Revoked(_) | ChangeError::Rotated | ChangeError::Expired { .. }) => {
                 StatusCode::CONFLICT
             }
             Self::Database(_) | Self::Change(_) | Self::GivenUp(_) => StatusCode::SERVICE_UNAVAILABLE,
