@@ -4,9 +4,12 @@ mod common;
 
 use std::hint::black_box;
 
-use common::{AMPLE, AMPLE_LOG, AMPLE_WINDOW, ample, spent};
+use common::{AMPLE, AMPLE_LIVE, AMPLE_LOG, AMPLE_WINDOW, ample, spent};
+use composite::{spare, two};
 use keyed::{KEYS, known};
-use tollgate::{FixedWindow, LeakyBucket, Limiter, ManualClock, SlidingLog, SlidingWindow, Timestamp, TokenBucket};
+use tollgate::{
+    FixedWindow, LeakyBucket, Limiter, Live, ManualClock, SlidingLog, SlidingWindow, Timestamp, TokenBucket,
+};
 
 /// In a module, so that it is not counted as an operation.
 mod keyed {
@@ -21,6 +24,23 @@ mod keyed {
         let limiter = KeyedLimiter::with_clock_and_hasher(bucket, 1_000, ManualClock::new(), SecretState::with_seed(1));
         (0..KEYS).for_each(|key| limiter.check(&key).map(drop).expect("an ample quota"));
         limiter
+    }
+}
+
+mod composite {
+    use tollgate::{Composite, ManualClock, RateLimiter, SlidingWindow, TokenBucket};
+
+    use super::{AMPLE, AMPLE_WINDOW, ample};
+
+    type Bucket = RateLimiter<TokenBucket, ManualClock>;
+
+    pub(super) fn spare() -> Bucket {
+        ample(TokenBucket::new, AMPLE, ManualClock::new())
+    }
+
+    /// A window, and after it a bucket.
+    pub(super) fn two(bucket: Bucket) -> Composite<(RateLimiter<SlidingWindow, ManualClock>, Bucket)> {
+        Composite::new((ample(SlidingWindow::new, AMPLE_WINDOW, ManualClock::new()), bucket))
     }
 }
 
@@ -62,6 +82,12 @@ count! {
     sliding_window_deny: spent(SlidingWindow::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
     sliding_log_allow: ample(SlidingLog::new, AMPLE_LOG, ManualClock::new()), |limiter, now| limiter.check_at(now);
     sliding_log_deny: spent(SlidingLog::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    live_token_bucket_allow: ample(Live::<TokenBucket>::new, AMPLE_LIVE, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    live_token_bucket_allow_bare: ample(Live::<TokenBucket>::new, AMPLE_LIVE, ManualClock::new()), |limiter, now| limiter.check_at(now).is_ok();
+    live_token_bucket_deny: spent(Live::<TokenBucket>::new, ManualClock::new()), |limiter, now| limiter.check_at(now);
+    live_fixed_window_allow: ample(Live::<FixedWindow>::new, AMPLE_WINDOW, ManualClock::new()), |limiter, now| limiter.check_at(now);
     keyed_hit: known(), |limiter, now| limiter.check_at(&(now.as_nanos() % KEYS), now);
     keyed_hits_in_a_batch: known(), |limiter, now| limiter.check_many(&[now.as_nanos() % KEYS; 64]);
+    composite_of_two_allow: two(spare()), |limiter, now| limiter.check_at(now);
+    composite_of_two_deny: two(spent(TokenBucket::new, ManualClock::new())), |limiter, now| limiter.check_at(now);
 }

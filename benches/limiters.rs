@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{AMPLE, AMPLE_LOG, AMPLE_WINDOW, New, ample, spent};
+use common::{AMPLE, AMPLE_LIVE, AMPLE_LOG, AMPLE_WINDOW, New, ample, spent};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tollgate::{
-    Algorithm, Clock, FixedWindow, KeyedLimiter, LeakyBucket, Limiter, ManualClock, MonotonicClock, Quota, RateLimiter,
-    SlidingLog, SlidingWindow, Timestamp, TokenBucket,
+    Algorithm, Carry, Clock, FixedWindow, KeyedLimiter, LeakyBucket, Limiter, Live, ManualClock, MonotonicClock, Quota,
+    RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket,
 };
 
 criterion_main!(benches);
@@ -36,6 +36,7 @@ fn algorithms(c: &mut Criterion) {
     algorithm(c, "fixed_window", FixedWindow::new, AMPLE_WINDOW);
     algorithm(c, "sliding_window", SlidingWindow::new, AMPLE_WINDOW);
     algorithm(c, "sliding_log", SlidingLog::new, AMPLE_LOG);
+    algorithm(c, "live_token_bucket", Live::<TokenBucket>::new, AMPLE_LIVE);
 }
 
 fn algorithm<A: Algorithm>(c: &mut Criterion, name: &str, new: New<A>, quota: Quota) {
@@ -63,13 +64,22 @@ fn algorithm<A: Algorithm>(c: &mut Criterion, name: &str, new: New<A>, quota: Qu
 /// A token bucket for each of many keys, all of them seen before.
 fn keys(c: &mut Criterion) {
     for (name, count) in [("1k", 1_000), ("1m", 1_000_000)] {
-        let bucket = TokenBucket::new(AMPLE).expect("a quota that all algorithms can hold");
-        let limiter: KeyedLimiter<u64, _> = KeyedLimiter::with_capacity(bucket, count as usize);
-        (0..count).for_each(|key| limiter.check(&key).map(drop).expect("an ample quota"));
+        let limiter = known(TokenBucket::new, AMPLE, count);
+        let live = known(Live::<TokenBucket>::new, AMPLE_LIVE, count);
         // Each key once in `count`, in an order that no cache foresees.
         let mut keys = (0..).map(|n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % count);
         c.bench_function(&format!("keyed/{name}/clock"), |b| {
             b.iter_batched(|| keys.next().expect("endless"), |key| limiter.check(&key), BatchSize::SmallInput);
+        });
+        c.bench_function(&format!("keyed_live/{name}/clock"), |b| {
+            b.iter_batched(|| keys.next().expect("endless"), |key| live.check(&key), BatchSize::SmallInput);
+        });
+        let mut bursts = [1_000, 2_000].into_iter().cycle();
+        c.bench_function(&format!("keyed_live/{name}/set_quota"), |b| {
+            b.iter(|| {
+                let quota = AMPLE_LIVE.burst(bursts.next().expect("endless"));
+                live.set_quota(quota, Carry::Absolute).expect("a quota that a live bucket can have");
+            });
         });
         let now = limiter.clock().now();
         c.bench_function(&format!("keyed/{name}/given_time"), |b| {
@@ -80,6 +90,13 @@ fn keys(c: &mut Criterion) {
             b.iter_batched(batch, |batch| limiter.check_many(&batch), BatchSize::SmallInput);
         });
     }
+}
+
+/// A limiter of so many keys, all of them seen before.
+fn known<A: Algorithm>(new: New<A>, quota: Quota, count: u64) -> KeyedLimiter<u64, A> {
+    let limiter = KeyedLimiter::with_capacity(new(quota).expect("a quota that it can hold"), count as usize);
+    (0..count).for_each(|key| limiter.check(&key).map(drop).expect("an ample quota"));
+    limiter
 }
 
 /// How long two threads take for `checks` each.

@@ -1,7 +1,7 @@
 //! Several limits as one.
 
-use alloc::{boxed::Box, vec::Vec};
-use core::time::Duration;
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::{fmt, time::Duration};
 
 use crate::{Allowed, Decision, Denied, Headroom, Limiter, Timestamp};
 
@@ -9,7 +9,8 @@ use crate::{Allowed, Decision, Denied, Headroom, Limiter, Timestamp};
 ///
 /// The parts are a tuple or an array of limiters, a list of boxed ones, or [`Parts`] of your own; any mix of algorithms, of
 /// single limiters, of keys of a keyed limiter, and of other composites. They must go by the same clock, of which there is
-/// one reading for all. A limit that is there twice is charged twice. With no part at all, everything passes.
+/// one reading for all. With no part at all, everything passes. A limit that is there twice is charged twice, though it says
+/// each time what it has for one: so a request may be refused where `peek` and `retry_after` say that it passes.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,24 +41,27 @@ use crate::{Allowed, Decision, Denied, Headroom, Limiter, Timestamp};
 ///
 /// # How, and what others see of it
 ///
-/// First all parts are looked at. If one refuses, that is all: nothing was taken, not for a moment. Otherwise they are taken
-/// one after the other, in their order. A later one may refuse even so, if another thread took its last units since it was
-/// looked at, or if it is there twice. Then those before it are given back: exactly if nobody else took of them meanwhile,
-/// and otherwise as much of it as time has not regained, never a unit of anybody else's.
+/// First all parts but the first are looked at. If one refuses, that is all: nothing was taken, not for a moment. Otherwise
+/// they are taken one after the other, in their order. A later one may refuse even so, if another thread took its last units since it was
+/// looked at, or if it is there twice. Then those before it are given back, but for what time has regained since they were
+/// taken, and never a unit of anybody else's; see [`Undo`](crate::Undo).
 ///
 /// Meanwhile others find less in these, and may be refused for it: by no more than the cost of each request that is being
 /// taken at that moment, and for no longer than that takes. They are told the truth as it then was. Put the limit that most
 /// requests share last: what comes last is never given back.
 ///
+/// What is taken of a part is kept on the stack until all have agreed: thousands of parts may not find enough of it.
+///
 /// A newcomer's units are not given back where a keyed limiter had no room for it, and counted it with others; see
 /// [`KeyedLimiter::refund`](crate::KeyedLimiter::refund).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Composite<P> {
     parts: P,
     names: &'static [&'static str],
 }
 
-/// The limits of a [`Composite`]: tuples of up to eight limiters, arrays, slices and lists of them, or a struct of yours.
+/// The limits of a [`Composite`]: tuples of up to eight limiters, arrays, slices and lists of them, or a struct of yours; owned
+/// or behind a reference, a `Box` or an `Arc`.
 ///
 /// ```
 /// use tollgate::{Composite, Limiter, ManualClock, Parts, Quota, RateLimiter, SlidingWindow, TokenBucket};
@@ -107,7 +111,7 @@ pub trait Parts {
 #[error("{}: {denied}", Label(self))]
 #[non_exhaustive]
 pub struct RefusedBy {
-    /// Which of the parts it is, from 0.
+    /// Which of the parts it is, from 0. Of a composite among them, [`peek_all`](Composite::peek_all) says which of its own.
     pub limit: usize,
     /// Its name, if it was [given one](Composite::named).
     pub name: Option<&'static str>,
@@ -117,8 +121,8 @@ pub struct RefusedBy {
 
 struct Label<'a>(&'a RefusedBy);
 
-impl core::fmt::Display for Label<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.name {
             Some(name) => f.write_str(name),
             None => write!(f, "limit {}", self.0.limit),
@@ -175,7 +179,8 @@ impl<P: Parts> Composite<P> {
         Self { parts, names: &[] }
     }
 
-    /// The same, but a refusal says the name of the limit, from this list in the order of the parts.
+    /// The same, but a refusal says the name of the limit, from this list in the order of the parts. One that has no name in
+    /// it, as one whose name is not known when the program is written, is known by its number.
     #[must_use]
     pub fn named(self, names: &'static [&'static str]) -> Self {
         Self { names, ..self }
@@ -228,11 +233,22 @@ impl<P: Parts> Composite<P> {
     }
 
     fn decide(&self, request: Request, agree: &mut dyn FnMut(&Allowed) -> bool) -> Result<Allowed, Refusal> {
-        self.survey(request, None)?;
+        // The first is asked as it is taken: if it refuses, nothing is in hand.
+        let Request { cost, leave, now } = request;
+        let refuses = |index: usize| self.parts.part(index).peek_n_leaving_at(cost, leave, now).is_err();
+        if (1..self.parts.len()).any(refuses) {
+            self.survey(request, None).inspect_err(|refusal| self.tell(request, refusal))?;
+        }
         match self.take(0, NO_PART, request, agree) {
             Ok(allowed) | Err(Stopped::CalledOff(allowed)) => Ok(allowed),
             Err(Stopped::Refused(limit, denied)) => self.survey(request, Some((limit, denied))),
         }
+    }
+
+    /// Tells the part that refused a request when it was only looked at.
+    #[cold]
+    fn tell(&self, Request { cost, leave, now }: Request, refusal: &Refusal) {
+        self.parts.part(refusal.limit).refused_at(cost, leave, now, &refusal.own);
     }
 
     /// What all parts say, without taking anything, but for one that has said it already.
@@ -302,6 +318,13 @@ impl<P: Parts> Composite<P> {
     }
 }
 
+/// How many there are, and their names; not the parts themselves, as boxed limiters say nothing of themselves.
+impl<P: Parts> fmt::Debug for Composite<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Composite").field("len", &self.parts.len()).field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
 /// What two limits say that both allow a request.
 fn both(one: &Allowed, other: &Allowed) -> Allowed {
     Allowed {
@@ -332,9 +355,10 @@ fn is_longer(one: &Denied, other: &Denied) -> bool {
 }
 
 impl<P: Parts> Limiter for Composite<P> {
-    /// By the clock of the first part.
+    /// By the clock of the first part that has one: a composite of no part, which has none, says zero.
     fn now(&self) -> Timestamp {
-        if self.parts.is_empty() { Timestamp::ZERO } else { self.parts.part(0).now() }
+        let mut times = (0..self.parts.len()).map(|index| self.parts.part(index).now());
+        times.find(|&now| now > Timestamp::ZERO).unwrap_or(Timestamp::ZERO)
     }
 
     fn check_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
@@ -345,6 +369,13 @@ impl<P: Parts> Limiter for Composite<P> {
         self.survey(Request { cost, leave, now }, None).map_err(|refusal| refusal.joint)
     }
 
+    /// No part lets it pass earlier than it does by itself.
+    fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        (0..self.parts.len()).try_fold(Duration::ZERO, |longest, index| {
+            Some(longest.max(self.parts.part(index).forecast_at(ahead, cost, leave, now)?))
+        })
+    }
+
     fn check_and(
         &self,
         cost: u64,
@@ -353,6 +384,14 @@ impl<P: Parts> Limiter for Composite<P> {
         agree: &mut dyn FnMut(&Allowed) -> bool,
     ) -> Decision {
         self.decide(Request { cost, leave, now }, agree).map_err(|refusal| refusal.joint)
+    }
+
+    /// The part that refuses is told.
+    fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, _denied: &Denied) {
+        let request = Request { cost, leave, now };
+        if let Err(refusal) = self.survey(request, None) {
+            self.tell(request, &refusal);
+        }
     }
 
     fn refund_at(&self, cost: u64, now: Timestamp) {
@@ -384,10 +423,20 @@ impl<L: Limiter, const N: usize> Parts for [L; N] {
     }
 }
 
-/// A list of parts behind a pointer.
+impl<L: Limiter> Parts for Vec<L> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn part(&self, index: usize) -> &dyn Limiter {
+        &self[index]
+    }
+}
+
+/// Parts behind a pointer are parts.
 macro_rules! parts_behind {
-    ($(<$($parameter:ident: $bound:path),+> $pointer:ty;)+) => {$(
-        impl<$($parameter: $bound),+> Parts for $pointer {
+    ($($pointer:ty),+) => {$(
+        impl<P: Parts + ?Sized> Parts for $pointer {
             fn len(&self) -> usize {
                 (**self).len()
             }
@@ -399,11 +448,7 @@ macro_rules! parts_behind {
     )+};
 }
 
-parts_behind! {
-    <L: Limiter> Vec<L>;
-    <L: Limiter> Box<[L]>;
-    <L: Limiter> &[L];
-}
+parts_behind!(&P, Box<P>, Arc<P>);
 
 macro_rules! tuple_of_parts {
     ($count:literal: $($limiter:ident $index:tt),+) => {

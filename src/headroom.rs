@@ -1,6 +1,8 @@
 //! What a request must leave for others.
 
-use crate::{Allowed, Decision, Limiter, Timestamp};
+use core::time::Duration;
+
+use crate::{Allowed, Decision, Denied, Limiter, Timestamp, Undo};
 
 /// What a request must leave for others: so many units, so many percent of what the limiter can hold, or both.
 ///
@@ -108,6 +110,10 @@ impl<L: Limiter> Limiter for Leaving<L> {
         self.limiter.peek_n_leaving_at(cost, self.leave.and(leave), now)
     }
 
+    fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        self.limiter.forecast_at(ahead, cost, self.leave.and(leave), now)
+    }
+
     fn check_and(
         &self,
         cost: u64,
@@ -118,6 +124,10 @@ impl<L: Limiter> Limiter for Leaving<L> {
         self.limiter.check_and(cost, self.leave.and(leave), now, agree)
     }
 
+    fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, denied: &Denied) {
+        self.limiter.refused_at(cost, self.leave.and(leave), now, denied);
+    }
+
     #[inline]
     fn refund_at(&self, cost: u64, now: Timestamp) {
         self.limiter.refund_at(cost, now);
@@ -126,5 +136,46 @@ impl<L: Limiter> Limiter for Leaving<L> {
     #[inline]
     fn reset_at(&self, now: Timestamp) {
         self.limiter.reset_at(now);
+    }
+}
+
+impl<L: Undo> Undo for Leaving<L> {
+    type Taken = L::Taken;
+
+    #[inline]
+    fn take_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Result<(Allowed, L::Taken), Denied> {
+        self.limiter.take_leaving_at(cost, self.leave.and(leave), now)
+    }
+
+    #[inline]
+    fn undo_at(&self, taken: L::Taken, cost: u64, now: Timestamp) {
+        self.limiter.undo_at(taken, cost, now);
+    }
+
+    fn delays(&self) -> bool {
+        self.limiter.delays()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<L: crate::Reserve> crate::Reserve for Leaving<L> {
+    type Booked = L::Booked;
+
+    fn book_leaving_at(
+        &self,
+        cost: u64,
+        leave: Headroom,
+        longest: Duration,
+        now: Timestamp,
+    ) -> Result<(Allowed, L::Booked), Denied> {
+        self.limiter.book_leaving_at(cost, self.leave.and(leave), longest, now)
+    }
+
+    fn close_at(&self, booked: L::Booked, kept: u64, now: Timestamp) {
+        self.limiter.close_at(booked, kept, now);
+    }
+
+    fn charge_at(&self, cost: u64, now: Timestamp) {
+        self.limiter.charge_at(cost, now);
     }
 }

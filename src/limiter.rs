@@ -1,6 +1,8 @@
 //! The trait that all limiters meet.
 
-use crate::{Allowed, Decision, Headroom, Leaving, Timestamp};
+use core::time::Duration;
+
+use crate::{Allowed, Decision, Denied, Headroom, Leaving, Observed, Observer, Timestamp};
 
 /// Decides whether requests may pass.
 ///
@@ -50,12 +52,23 @@ pub trait Limiter {
     /// [`Denied`](crate::Denied) if the request would not pass.
     fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision;
 
+    /// How long it takes, at the least, until `cost` units pass and leave what must be left, if `ahead` units have to pass first,
+    /// each request as soon as it can; `None` if never. A line knows by this that a deadline cannot be met.
+    ///
+    /// What passes with a [`delay`](Allowed::delay) has passed once that is over. Exact for the buckets, as long as each of those
+    /// ahead can pass; for the others a bound from below. What is provided knows nothing of those ahead.
+    fn forecast_at(&self, _ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        match self.peek_n_leaving_at(cost, leave, now) {
+            Ok(allowed) => Some(allowed.delay),
+            Err(denied) => denied.retry_after,
+        }
+    }
+
     /// As [`check_n_leaving_at`](Self::check_n_leaving_at), but once the units are taken `agree` is asked, and if it does
     /// not, they are given back. How a [`Composite`](crate::Composite) takes from its parts.
     ///
-    /// Unlike a [`refund`](Self::refund), this knows what it undoes: if nobody else has taken of the limiter meanwhile, it
-    /// is left as it was; otherwise as many of the units are given back as time has not regained since, and never any of
-    /// somebody else's. (A [`reset`](Self::reset) meanwhile is forgotten by it: then it may give back units of others.)
+    /// Unlike a [`refund`](Self::refund), this knows what it undoes: as many of the units are given back as time has not
+    /// regained since, and never any of somebody else's; see [`Undo`](crate::Undo).
     ///
     /// The answer is the same whether `agree` does so or not. What is provided is for limiters that nobody else takes from
     /// meanwhile.
@@ -75,6 +88,14 @@ pub trait Limiter {
             self.refund_at(cost, now);
         }
         Ok(allowed)
+    }
+
+    /// A request was refused because this limiter, when a [`Composite`](crate::Composite) only looked at it, said `denied`.
+    ///
+    /// For limiters that tell others what has become of requests, as [`Observed`] does. All others need not know: nothing was
+    /// taken of them, and the default does nothing.
+    fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, denied: &Denied) {
+        let _ = (cost, leave, now, denied);
     }
 
     /// Gives back up to `cost` units at `now`, as many as are still in use.
@@ -97,6 +118,18 @@ pub trait Limiter {
         Self: Sized,
     {
         Leaving::new(self, leave.into())
+    }
+
+    /// This limiter, with an observer that is told what becomes of each request: [`Counters`](crate::Counters), or one of
+    /// your own.
+    ///
+    /// To keep the limiter, call it on a reference: `(&limiter).observed(..)`.
+    #[inline]
+    fn observed<O: Observer>(self, observer: O) -> Observed<Self, O>
+    where
+        Self: Sized,
+    {
+        Observed::new(self, observer)
     }
 
     /// Decides on `cost` units at `now`, and takes them if they pass.
@@ -202,6 +235,15 @@ macro_rules! limiter_behind {
             fn now(&self) -> Timestamp {
                 (**self).now()
             }
+            // Not by the time: a lease need not look at it.
+            #[inline]
+            fn check(&self) -> Decision {
+                (**self).check()
+            }
+            #[inline]
+            fn check_n(&self, cost: u64) -> Decision {
+                (**self).check_n(cost)
+            }
             #[inline]
             fn check_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
                 (**self).check_n_leaving_at(cost, leave, now)
@@ -218,6 +260,9 @@ macro_rules! limiter_behind {
             fn peek_n_at(&self, cost: u64, now: Timestamp) -> Decision {
                 (**self).peek_n_at(cost, now)
             }
+            fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+                (**self).forecast_at(ahead, cost, leave, now)
+            }
             fn check_and(
                 &self,
                 cost: u64,
@@ -226,6 +271,9 @@ macro_rules! limiter_behind {
                 agree: &mut dyn FnMut(&Allowed) -> bool,
             ) -> Decision {
                 (**self).check_and(cost, leave, now, agree)
+            }
+            fn refused_at(&self, cost: u64, leave: Headroom, now: Timestamp, denied: &Denied) {
+                (**self).refused_at(cost, leave, now, denied);
             }
             #[inline]
             fn refund_at(&self, cost: u64, now: Timestamp) {

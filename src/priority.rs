@@ -7,10 +7,11 @@ use crate::Headroom;
 /// There is no queue. A less important request is refused while there is still something left, so that the more important
 /// ones find it.
 ///
-/// With a bucket nobody notices as long as all together stay below its rate: it regains what is to be left all the time, and
-/// under an overload critical traffic gets up to the whole rate. With a window or a log, what a level leaves it never
-/// gets: background uses half of the limit at most, even if nobody else comes, and of what the others have used up by the
-/// middle of a window, critical traffic has the fifth that is left.
+/// With a bucket nobody notices as long as all together stay below its rate, and no more come at once than a level may
+/// use of the burst: it regains what is to be left all the time, and under an overload critical traffic gets up to the
+/// whole rate. With a window or a log, what a level leaves it never gets: background uses half of the limit at most,
+/// even if nobody else comes, and of what the others have used up by the middle of a window, critical traffic has the
+/// fifth that is left.
 ///
 /// Shares are rounded down. Of a burst of 1 nobody need leave anything, so no level is shut out for ever, and there
 /// priority does nothing: give a limit that has to tell levels apart a burst of 10 or more.

@@ -22,6 +22,7 @@ use crate::{QuotaError, Timestamp, timestamp::nanos_of};
 /// assert_eq!(slow.emission_interval(), Duration::from_millis(1_400));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Quota {
     limit: u64,
     period: Duration,

@@ -1,8 +1,20 @@
 //! One limiter: an algorithm, its state, a clock.
 
+use core::time::Duration;
+
+#[cfg(feature = "std")]
+use crossbeam_utils::CachePadded;
+
 use crate::{
-    Algorithm, Allowed, Clock, Decision, Headroom, Limiter, MonotonicClock, Timestamp,
-    cell::{Cell, Sole},
+    Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, MonotonicClock, Timestamp, Undo,
+    cell::{Cell, Place, Sole},
+    undo,
+};
+#[cfg(feature = "std")]
+use crate::{
+    Reserve,
+    algorithm::{self, Bookable},
+    ledger::{Booked, Ledger},
 };
 
 /// One algorithm, one state, one clock: a single limit, shared by all who hold a reference.
@@ -29,6 +41,8 @@ pub struct RateLimiter<A: Algorithm, C = MonotonicClock> {
     algorithm: A,
     state: Cell,
     clock: C,
+    #[cfg(feature = "std")]
+    ledger: CachePadded<Ledger>,
 }
 
 #[cfg(feature = "std")]
@@ -45,13 +59,23 @@ impl<A: Algorithm, C: Clock> RateLimiter<A, C> {
     #[must_use]
     pub fn with_clock(algorithm: A, clock: C) -> Self {
         let state = Cell::new(algorithm.initial(clock.now()), algorithm.beside());
-        Self { algorithm, state, clock }
+        Self {
+            algorithm,
+            state,
+            clock,
+            #[cfg(feature = "std")]
+            ledger: CachePadded::new(Ledger::new()),
+        }
     }
 
     /// The algorithm, with its quota.
     #[must_use]
     pub fn algorithm(&self) -> &A {
         &self.algorithm
+    }
+
+    pub(crate) fn place(&self) -> Place<'_> {
+        self.state.place()
     }
 
     /// The clock.
@@ -79,6 +103,11 @@ impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
         decision
     }
 
+    fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        let Ok(forecast) = self.algorithm.forecast(self.state.place(), Sole, ahead, cost, leave, now);
+        forecast
+    }
+
     fn check_and(
         &self,
         cost: u64,
@@ -86,22 +115,66 @@ impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
         now: Timestamp,
         agree: &mut dyn FnMut(&Allowed) -> bool,
     ) -> Decision {
-        let Ok(answer) = self.algorithm.take(self.state.place(), Sole, cost, leave, now);
-        let (allowed, taken) = answer?;
-        if !agree(&allowed) {
-            let latest = || self.clock.now().max(now);
-            let Ok(()) = self.algorithm.undo(self.state.place(), Sole, taken, cost, latest);
-        }
-        Ok(allowed)
+        undo::check_and(self, cost, leave, now, agree)
     }
 
     #[inline]
     fn refund_at(&self, cost: u64, now: Timestamp) {
-        let Ok(()) = self.algorithm.refund(self.state.place(), Sole, cost, now);
+        let Ok(()) = self.state.returns().count(|| self.algorithm.refund(self.state.place(), Sole, cost, now));
     }
 
     #[inline]
     fn reset_at(&self, now: Timestamp) {
-        let Ok(()) = self.algorithm.reset(self.state.place(), Sole, now, now);
+        let Ok(()) = self.state.returns().count(|| self.algorithm.reset(self.state.place(), Sole, now, now));
+    }
+}
+
+impl<A: Algorithm, C: Clock> Undo for RateLimiter<A, C> {
+    type Taken = A::Taken;
+
+    #[inline]
+    fn take_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Result<(Allowed, A::Taken), Denied> {
+        let Ok(answer) = self.algorithm.take(self.state.place(), Sole, cost, leave, now);
+        answer
+    }
+
+    fn undo_at(&self, taken: A::Taken, cost: u64, now: Timestamp) {
+        let latest = || self.clock.now().max(now);
+        let Ok(()) = self.state.returns().count(|| self.algorithm.undo(self.state.place(), Sole, taken, cost, latest));
+    }
+
+    fn delays(&self) -> bool {
+        self.algorithm.delays()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<A: Bookable, C: Clock> Reserve for RateLimiter<A, C> {
+    type Booked = Booked;
+
+    fn book_leaving_at(
+        &self,
+        cost: u64,
+        leave: Headroom,
+        longest: Duration,
+        now: Timestamp,
+    ) -> Result<(Allowed, Booked), Denied> {
+        let line = self.ledger.hold(self.state.returns());
+        let request = algorithm::Request { cost, leave, longest, now };
+        let Ok(answer) = algorithm::book(&self.algorithm, self.state.place(), Sole, &request);
+        answer.map(|(allowed, step)| (allowed, line.enter(0, step)))
+    }
+
+    fn close_at(&self, booked: Booked, kept: u64, now: Timestamp) {
+        self.ledger.close(booked, kept, self.state.returns(), |step, cost, end| {
+            let latest = || self.clock.now().max(now);
+            let Ok(returned) =
+                algorithm::put_back(&self.algorithm, self.state.place(), Sole, (step, cost), end, latest);
+            returned
+        });
+    }
+
+    fn charge_at(&self, cost: u64, now: Timestamp) {
+        let Ok(()) = algorithm::charge(&self.algorithm, self.state.place(), Sole, cost, now);
     }
 }

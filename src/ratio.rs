@@ -21,6 +21,9 @@ pub(crate) struct Ratio {
 }
 
 impl Ratio {
+    /// How many words it is saved in.
+    pub(crate) const WORDS: usize = 9;
+
     /// `numerator / denominator`, neither of them zero.
     pub(crate) const fn new(numerator: u64, denominator: u64) -> Self {
         let common = greatest_common_divisor(numerator, denominator);
@@ -37,6 +40,36 @@ impl Ratio {
             inverse_fraction: [(inverse_fraction >> 64) as u64, inverse_fraction as u64],
             numerator: Divisor::new(numerator),
             denominator,
+        }
+    }
+
+    /// All that there is to it, as so many words.
+    pub(crate) const fn save(&self) -> [u64; Self::WORDS] {
+        let ([high, low], [inverse_high, inverse_low]) = (self.fraction, self.inverse_fraction);
+        let Divisor { divisor, reciprocal, .. } = self.numerator;
+        [
+            self.whole,
+            high,
+            low,
+            self.inverse_whole,
+            inverse_high,
+            inverse_low,
+            divisor.get(),
+            reciprocal,
+            self.denominator,
+        ]
+    }
+
+    /// What was saved.
+    #[inline(always)]
+    pub(crate) fn restore(word: impl Fn(usize) -> u64) -> Self {
+        Self {
+            whole: word(0),
+            fraction: [word(1), word(2)],
+            inverse_whole: word(3),
+            inverse_fraction: [word(4), word(5)],
+            numerator: Divisor::with_reciprocal(word(6), word(7)),
+            denominator: word(8),
         }
     }
 
@@ -121,6 +154,19 @@ impl Divisor {
         let reciprocal = (u128::MAX / normalised as u128 - (1 << 64)) as u64;
         let divisor = NonZero::new(divisor).expect("a divisor is not zero");
         Self { divisor, normalised, shift, reciprocal }
+    }
+
+    /// What division takes long to find out.
+    pub(crate) const fn reciprocal(&self) -> u64 {
+        self.reciprocal
+    }
+
+    /// A divisor whose reciprocal is known.
+    #[inline(always)]
+    pub(crate) fn with_reciprocal(divisor: u64, reciprocal: u64) -> Self {
+        let shift = divisor.leading_zeros();
+        let normalised = divisor << (shift % u64::BITS);
+        Self { divisor: NonZero::new(divisor).unwrap_or(NonZero::<u64>::MIN), normalised, shift, reciprocal }
     }
 
     /// `ceil(dividend / self)`.
@@ -225,6 +271,16 @@ mod tests {
                     let exact = (u128::from(units) * u128::from(denominator)).div_ceil(u128::from(numerator));
                     assert_eq!(ratio.time_of(units), exact as u64, "{units} / ({numerator} / {denominator})");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_restored() {
+        for numerator in edges().filter(|&n| n > 0).step_by(3) {
+            for denominator in edges().filter(|&d| d > 0).step_by(3) {
+                let ratio = Ratio::new(numerator, denominator);
+                assert_eq!(Ratio::restore(|nth| ratio.save()[nth]), ratio);
             }
         }
     }

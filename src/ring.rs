@@ -84,6 +84,16 @@ struct Place {
     slot: u64,
 }
 
+/// Places that were claimed at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The head that followed.
+    head: u64,
+    cost: u64,
+    /// The time that was written into them, in nanoseconds.
+    at: u64,
+}
+
 /// What a slot says of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
@@ -122,8 +132,8 @@ impl<'a> Ring<'a> {
         Self { head: state.word, slots: state.beside, limit, window }
     }
 
-    /// Admits `cost` units at `now` if `take`, with the head that then follows; a cost of 0 asks for one.
-    pub(crate) fn decide<O: Owner>(&self, owner: O, cost: u64, now: u64, take: bool) -> Result<Answer<u64>, O::Gone> {
+    /// Admits `cost` units at `now` if `take`, with the claim that was made; a cost of 0 asks for one.
+    pub(crate) fn decide<O: Owner>(&self, owner: O, cost: u64, now: u64, take: bool) -> Result<Answer<Claim>, O::Gone> {
         let mut back_off = BackOff::from_swaps();
         loop {
             let word = self.load(owner)?;
@@ -135,7 +145,7 @@ impl<'a> Ring<'a> {
     }
 
     #[inline(always)]
-    fn decide_on(&self, word: u64, cost: u64, now: u64, take: bool) -> Result<Answer<u64>, Stale> {
+    fn decide_on(&self, word: u64, cost: u64, now: u64, take: bool) -> Result<Answer<Claim>, Stale> {
         let view = self.view(word, now)?;
         let limit = self.limit;
         let in_use = view.in_use();
@@ -155,14 +165,14 @@ impl<'a> Ring<'a> {
             return Ok(Err(Denied { limit, remaining, reset_after, retry_after }));
         }
         let mut newest = self.newest(&view, now)?;
-        let mut head = word;
+        let mut claim = Claim { head: word, cost, at: now };
         if cost > 0 {
             // Never before the place before it.
             let at = newest.map_or(now, |newest| newest.max(now));
             newest = Some(at);
             if take {
                 let next = Head { next: self.ahead(view.head.next, cost), live: in_use + cost };
-                head = self.swap(word, next)?;
+                claim = Claim { head: self.swap(word, next)?, cost, at };
                 self.write(view.head.next, cost, at);
             }
         }
@@ -172,7 +182,7 @@ impl<'a> Ring<'a> {
             reset_after: self.until_gone(newest, now),
             delay: Duration::ZERO,
         };
-        Ok(Ok((allowed, head)))
+        Ok(Ok((allowed, claim)))
     }
 
     /// Gives back up to `cost` of the newest units that are still in use at `now`.
@@ -203,30 +213,41 @@ impl<'a> Ring<'a> {
         Ok(())
     }
 
-    /// Gives back the `cost` units whose claim made the head `taken`, or those of them that are still live.
+    /// Gives back `cost` of the units that were claimed, unless they have left the window, by `latest` or by the time of the
+    /// newest unit.
     ///
-    /// They are the newest, unless others have claimed places since. Then as many of the oldest live units are given back
-    /// in their stead, of those that were claimed no later: what stays is as much, and none of it leaves the window earlier
-    /// than without this claim. Where a place among these is claimed by another thread that does not come to write it, they
-    /// stay until they leave the window.
-    pub(crate) fn undo<O: Owner>(&self, owner: O, taken: u64, cost: u64) -> Result<(), O::Gone> {
+    /// They are the newest, unless others have claimed places since. Then as many of the oldest that are in use are given up in
+    /// their stead. What stays is never less than what would be there without this claim: as many, and one by one none that
+    /// leaves the window earlier. (Of two rows of times in order, each no earlier than its counterpart, take the first away
+    /// from the later row and any from the other: that still holds.) Where a place among these is claimed by another thread
+    /// that does not come to write it, it stays until it leaves the window.
+    pub(crate) fn undo<O: Owner>(
+        &self,
+        owner: O,
+        claim: Claim,
+        cost: u64,
+        latest: impl Fn() -> u64,
+    ) -> Result<(), O::Gone> {
         let mut back_off = BackOff::from_waits();
-        let word = self.load(owner)?;
-        let mut left = cost - if word == taken { self.give_back_newest(taken, cost) } else { 0 };
-        // Where the units that are left end.
-        let end = self.back(self.unpack(taken).next, cost - left);
-        for _ in 0..=PATIENCE {
+        let mut left = cost.min(claim.cost);
+        for attempt in 0..=PATIENCE {
             let word = self.load(owner)?;
-            let head = self.unpack(word);
-            let since = self.distance(end, head.next);
-            // Not to be told from a negative one: then somebody else's refund has taken these back for its own.
-            let since = if since > self.places() { 0 } else { since };
-            let count = self.written(word, head.live.saturating_sub(since).min(left));
-            if self.give_up_oldest(word, count).is_ok() {
-                left -= count;
-                if left == 0 || head.live - count <= since {
+            if attempt == 0 && word == claim.head {
+                left -= self.give_back_newest(word, left);
+            } else if let Entry::Used(newest) = self.entry(self.back(self.unpack(word).next, 1)) {
+                let latest = newest.max(latest());
+                if latest.saturating_sub(claim.at) >= self.window {
                     break;
                 }
+                if let Ok(view) = self.view(word, latest) {
+                    let count = self.written(word, view.gone + left.min(view.in_use()));
+                    if self.give_up_oldest(word, count).is_ok() {
+                        left -= count - view.gone;
+                    }
+                }
+            }
+            if left == 0 {
+                break;
             }
             back_off = back_off.spin();
         }
@@ -264,7 +285,7 @@ impl<'a> Ring<'a> {
     /// `before` at `now`, and `cost` more, which fit.
     ///
     /// Nobody else may change `before` meanwhile.
-    pub(crate) fn begin(&self, word: u64, before: &Ring<'_>, cost: u64, now: u64) -> Result<u64, Moved> {
+    pub(crate) fn begin(&self, word: u64, before: &Ring<'_>, cost: u64, now: u64) -> Result<Claim, Moved> {
         let Ok(view) = before.view(before.head.load(Ordering::Acquire), now) else { return Err(Moved) };
         let first = self.unpack(word).next;
         let units = view.in_use() + cost;
@@ -283,7 +304,43 @@ impl<'a> Ring<'a> {
             }
             self.write(self.ahead(first, nth), 1, latest);
         }
-        Ok(head)
+        Ok(Claim { head, cost, at: latest })
+    }
+
+    /// The times of the units in use at `now`, in order; a unit that is being written counts as used now.
+    #[cfg(feature = "serde")]
+    pub(crate) fn times(&self, now: u64) -> alloc::vec::Vec<u64> {
+        let view = loop {
+            if let Ok(view) = self.view(self.head.load(Ordering::Acquire), now) {
+                break view;
+            }
+        };
+        let oldest = self.back(view.head.next, view.in_use());
+        let mut latest = 0;
+        let time = |nth| match self.entry(self.ahead(oldest, nth)) {
+            Entry::Used(at) => Some(at),
+            Entry::Unwritten => Some(now),
+            // It has left the window since.
+            Entry::Overtaken => None,
+        };
+        // None leaves before the one before it.
+        let mut in_order = |at: u64| {
+            latest = latest.max(at);
+            latest
+        };
+        (0..view.in_use()).filter_map(time).map(&mut in_order).collect()
+    }
+
+    /// Enters units of these times, in order, no more than there are places, into a ring that was never used and that nobody
+    /// else has.
+    #[cfg(feature = "serde")]
+    pub(crate) fn enter(&self, times: &[u64]) {
+        let mut next = Place { lap: 0, slot: 0 };
+        for &at in times {
+            self.write(next, 1, at);
+            next = self.ahead(next, 1);
+        }
+        self.head.store(self.pack(Head { next, live: times.len() as u64 }), Ordering::Release);
     }
 
     /// The head's word, if it is the owner's.
@@ -429,13 +486,6 @@ impl<'a> Ring<'a> {
     #[inline]
     fn until_gone(&self, last: Option<u64>, now: u64) -> Duration {
         last.map_or(Duration::ZERO, |last| Duration::from_nanos(last + self.window - now))
-    }
-
-    /// How many places `to` comes after `from`, as far as their tags tell: modulo four laps, which no refund changes.
-    fn distance(&self, from: Place, to: Place) -> u64 {
-        let laps = to.lap.wrapping_sub(from.lap) & TAG;
-        let cycle = (TAG + 1) * self.places();
-        (laps * self.places() + to.slot + cycle - from.slot) % cycle
     }
 
     /// How many places there are.

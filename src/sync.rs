@@ -30,3 +30,27 @@ pub(crate) fn yield_now() {
     #[cfg(feature = "std")]
     std::thread::yield_now();
 }
+
+/// A lock for what is off the path of checks. A panic while it is held leaves nothing behind that would not hold.
+#[cfg(feature = "std")]
+#[derive(Debug)]
+pub(crate) struct Mutex<T>(lock::Mutex<T>);
+
+#[cfg(feature = "std")]
+pub(crate) use lock::MutexGuard;
+
+#[cfg(feature = "std")]
+impl<T> Mutex<T> {
+    pub(crate) fn new(inner: T) -> Self {
+        Self(lock::Mutex::new(inner))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(loom)]
+use loom::sync as lock;
+#[cfg(all(feature = "std", not(loom)))]
+use std::sync as lock;

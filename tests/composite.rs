@@ -3,14 +3,14 @@
 
 use std::{
     cell::{Cell, RefCell},
-    sync::Barrier,
+    sync::{Arc, Barrier},
     thread,
     time::Duration,
 };
 
 use tollgate::{
-    Algorithm, Composite, Decision, FixedWindow, Headroom, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota,
-    QuotaError, RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket,
+    Algorithm, Composite, Decision, FixedWindow, Headroom, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Parts,
+    Quota, QuotaError, RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket,
 };
 
 fn limiter<A: Algorithm>(algorithm: Result<A, QuotaError>, clock: &ManualClock) -> RateLimiter<A, ManualClock> {
@@ -112,6 +112,52 @@ fn of_no_part_everything_passes() {
     assert_eq!(none.now(), Timestamp::ZERO);
 }
 
+/// A list that happens to be empty has no clock: the others have.
+#[test]
+fn a_first_part_without_parts_does_not_stop_the_clock() {
+    let clock = ManualClock::new();
+    let bucket = limiter(TokenBucket::new(Quota::per_second(3)), &clock);
+    let limits = Composite::new((Composite::new(Vec::<Box<dyn Limiter>>::new()), &bucket));
+    for _ in 0..3 {
+        assert!(limits.check_n(3).is_ok());
+        clock.advance(Duration::from_secs(1));
+    }
+}
+
+/// As a struct of limits that many requests share, each with a composite of its own.
+#[test]
+fn parts_can_be_borrowed_and_shared() {
+    let clock = ManualClock::new();
+    let parts = (
+        limiter(TokenBucket::new(Quota::per_second(3)), &clock),
+        limiter(FixedWindow::new(Quota::per_second(9)), &clock),
+    );
+    assert_eq!(Composite::new(&parts).check().unwrap().remaining, 2);
+    let shared: Arc<dyn Parts + Send + Sync> = Arc::new(parts);
+    let limits = Composite::new(shared);
+    assert_eq!(thread::scope(|scope| scope.spawn(|| limits.check().unwrap().remaining).join().unwrap()), 1);
+    let boxed: Box<dyn Parts> = Box::new([&limits]);
+    assert_eq!(Composite::new(boxed).check().unwrap().remaining, 0);
+}
+
+/// Boxed limiters say nothing of themselves: whoever holds them can still be shown.
+#[test]
+fn a_composite_of_anything_can_be_shown() {
+    let none = Composite::new(Vec::<Box<dyn Limiter>>::new()).named(&["no limit"]);
+    assert_eq!(format!("{none:?}"), "Composite { len: 0, names: [\"no limit\"], .. }");
+}
+
+/// The second time it is taken, what it must leave is looked at again.
+#[test]
+fn a_part_that_leaves_some_does_so_when_it_is_taken() {
+    let clock = ManualClock::new();
+    let ten = limiter(FixedWindow::new(Quota::per_second(10)), &clock);
+    let half = (&ten).leaving(Headroom::units(5));
+    assert_eq!(Composite::new((half, half)).check_all(3).unwrap_err().limit, 1);
+    assert_eq!(left(&ten), 10);
+    assert!(Composite::new((half, half)).check_all(2).is_ok());
+}
+
 #[test]
 fn a_limit_that_is_there_twice_is_charged_twice_or_not_at_all() {
     let clock = ManualClock::new();
@@ -162,7 +208,7 @@ impl Limiter for Watched<'_> {
 
 #[test]
 fn one_reading_of_the_clock_is_for_all_parts() {
-    let clock = ManualClock::new();
+    let clock = ManualClock::starting_at(Timestamp::from_secs(1));
     let bucket = limiter(TokenBucket::new(Quota::per_second(3)), &clock);
     let parts = [(); 3].map(|()| Watched::new(&bucket, || ()));
     let limits = Composite::new(&parts[..]);
@@ -208,12 +254,16 @@ fn what_time_has_regained_is_not_given_back_again() {
         |clock| Box::new(limiter(TokenBucket::new(Quota::per_second(10)), clock)),
         |clock| Box::new(limiter(LeakyBucket::new(Quota::per_second(10)), clock)),
     ];
-    for algorithm in algorithms {
+    // However long the thread was held up: the places of a log have been used again once, twice ...
+    for (algorithm, seconds) in algorithms.iter().flat_map(|algorithm| (1..10).map(move |seconds| (algorithm, seconds)))
+    {
         let clock = ManualClock::new();
         let (first, second) = (algorithm(&clock), limiter(FixedWindow::new(Quota::per_hour(5)), &clock));
         let watched = Watched::new(&second, || {
-            clock.advance(Duration::from_secs(2));
-            assert!(first.check_n(10).is_ok());
+            for _ in 0..seconds {
+                clock.advance(Duration::from_secs(2));
+                assert!(first.check_n(10).is_ok());
+            }
             assert!(second.check_n(5).is_ok());
         });
         assert!(Composite::new((&first, &watched)).check_n(4).is_err());

@@ -259,3 +259,12 @@ fn delays_are_told_by_the_leaky_bucket_only() {
         assert_eq!(delays, expected.map(Duration::from_millis), "{name}");
     }
 }
+
+#[test]
+fn a_wait_that_is_longer_than_any_duration_is_the_longest() {
+    // 2^38 units, one every four years.
+    let quota = Quota::new(1, Duration::from_secs(1 << 27)).burst(1 << 38);
+    let limiter = RateLimiter::with_clock(TokenBucket::new(quota).unwrap(), ManualClock::new());
+    assert_eq!(limiter.check_n(1 << 38).unwrap().reset_after, Duration::MAX);
+    assert_eq!(limiter.check_n(1 << 38).unwrap_err().retry_after, Some(Duration::MAX));
+}

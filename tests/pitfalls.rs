@@ -4,14 +4,17 @@
 #![cfg(not(loom))]
 
 use std::{
+    future::{Future, Pending, pending},
     sync::{Arc, Barrier},
+    task::{Context, Waker},
     thread,
     time::{Duration, Instant},
 };
 
 use tollgate::{
-    Algorithm, Clock, CoarseClock, Composite, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock,
-    MonotonicClock, Quota, QuotaError, RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket,
+    Algorithm, Clock, CoarseClock, Composite, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, Line,
+    ManualClock, MonotonicClock, Quota, QuotaError, RateLimiter, Reserve, SlidingLog, SlidingWindow, Timer, Timestamp,
+    TokenBucket, WaitError,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -558,6 +561,69 @@ mod composites {
             assert_eq!(refused.name, ["fixed", "sliding", "log"].get(index).copied());
             assert_eq!(Err(refused.denied), limits[index].check());
             limits[index].reset();
+        }
+    }
+}
+
+mod reserving_and_waiting {
+    use super::*;
+
+    // x/time/rate: tokens as floating-point numbers. Three bookings at 60 a second, cancelled in reverse, left -6e-8 tokens, and the
+    // next check was refused.
+    #[test]
+    fn bookings_cancelled_in_reverse_leave_a_full_bucket() {
+        for start in [nanos(0), nanos(1_790_000_000_123_456_789)] {
+            let clock = ManualClock::starting_at(start);
+            let limiter = RateLimiter::with_clock(TokenBucket::new(Quota::per_second(60)).unwrap(), clock.clone());
+            for cost in [1, 7, 20, 60] {
+                let mut bookings: Vec<_> =
+                    (0..3).map(|_| (&limiter).reserve(cost, Duration::from_secs(10)).unwrap()).collect();
+                while let Some(last) = bookings.pop() {
+                    last.cancel();
+                }
+                assert_eq!(limiter.peek_n(0).unwrap().remaining, 60, "bookings of {cost}");
+                assert!(limiter.check_n(60).is_ok());
+                limiter.refund(60);
+            }
+        }
+    }
+
+    // resilience4j: a waiter that was interrupted kept its permit.
+    #[test]
+    fn a_waiter_that_is_dropped_keeps_nothing() {
+        for (name, limiter) in all(Quota::per_second(10), &ManualClock::new()) {
+            let line = Line::new(&limiter, 10);
+            assert!(limiter.check_n(9).is_ok());
+            let before = limiter.peek_n(0);
+            for cost in [2, 10, 5] {
+                let mut waits = Box::pin(line.wait(cost, Duration::MAX, NoTimer));
+                assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
+            assert_eq!((line.waiting(), limiter.peek_n(0)), (0, before), "{name}");
+        }
+    }
+
+    struct NoTimer;
+
+    impl Timer for NoTimer {
+        type Sleep = Pending<()>;
+        fn sleep(&self, _: Duration) -> Pending<()> {
+            pending()
+        }
+    }
+
+    // resilience4j: waiters slept for all of their time-out, and learned only then that it had been hopeless.
+    #[test]
+    fn a_waiter_that_cannot_be_served_in_time_does_not_sleep() {
+        let hour = Duration::from_secs(3_600);
+        for (name, limiter) in all(Quota::new(10, 100 * hour), &ManualClock::new()) {
+            let line = Line::new(&limiter, 10);
+            assert!(line.wait_blocking(10, Duration::ZERO).is_ok(), "{name}");
+            // Would it sleep, this test would take an hour.
+            let refused = line.wait_blocking(10, hour).unwrap_err();
+            assert!(matches!(refused, WaitError::TooLong { wait, .. } if wait > hour), "{name}: {refused}");
+            let refused = line.wait_blocking(11, Duration::MAX).unwrap_err();
+            assert!(matches!(refused, WaitError::Never { .. }), "{name}: {refused}");
         }
     }
 }

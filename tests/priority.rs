@@ -185,6 +185,29 @@ fn under_an_overload_of_three_to_one_background_yields_first() {
     }
 }
 
+/// More than its share is asked for by critical traffic, and that much it has, of a window too, in each of the seconds.
+#[test]
+fn critical_traffic_has_its_share_at_least() {
+    let clock = ManualClock::new();
+    for (name, limiter) in all(Quota::per_second(100), &clock) {
+        let [critical, ..] = simulate(&limiter, &clock, [60, 90, 150]);
+        assert!((20 * 20..=20 * 60).contains(&critical.1), "{name}: {critical:?}");
+    }
+}
+
+/// What comes at once is bounded by the burst, not by the rate: a batch finds what its level may use of it.
+#[test]
+fn a_batch_finds_the_share_of_its_level() {
+    let clock = ManualClock::new();
+    for (name, limiter) in all(Quota::per_second(10), &clock) {
+        for (batch, passes) in [(5, 5), (8, 5)] {
+            let passed = (0..batch).filter(|_| (&limiter).leaving(Priority::Background).check().is_ok()).count();
+            assert_eq!(passed, passes, "{name}");
+            clock.advance(Duration::from_secs(2));
+        }
+    }
+}
+
 #[test]
 fn without_an_overload_nobody_is_refused_for_priority() {
     let clock = ManualClock::new();

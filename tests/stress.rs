@@ -43,7 +43,7 @@ fn hammer<A: Algorithm>(algorithm: A) -> (u64, u64) {
 
 /// A bucket that starts empty admits its rate: never more, and under steady fire at most 0.1 % less.
 ///
-/// The burst is what is regained in a quarter of a second, so that nothing is lost while the machine is busy elsewhere.
+/// The burst is what is regained in a second, so that nothing is lost while the machine is busy elsewhere.
 fn assert_bucket(algorithm: impl Algorithm) {
     let rate = algorithm.quota().limit();
     let (admitted, nanos) = hammer(algorithm);
@@ -54,12 +54,12 @@ fn assert_bucket(algorithm: impl Algorithm) {
 
 #[test]
 fn token_bucket() {
-    assert_bucket(TokenBucket::new(Quota::per_second(100_000).burst(25_000)).unwrap().start_empty());
+    assert_bucket(TokenBucket::new(Quota::per_second(100_000)).unwrap().start_empty());
 }
 
 #[test]
 fn leaky_bucket() {
-    assert_bucket(LeakyBucket::new(Quota::per_second(700_000).burst(175_000)).unwrap().start_empty());
+    assert_bucket(LeakyBucket::new(Quota::per_second(700_000)).unwrap().start_empty());
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn fixed_window() {
     let (admitted, nanos) = hammer(FixedWindow::new(Quota::new(500, period)).unwrap());
     let windows = nanos / period.as_nanos() as u64 + 2;
     assert!(admitted <= 500 * windows, "{admitted} in {windows} windows");
-    assert!(admitted >= 500 * 50, "{admitted}: windows went unused");
+    assert!(admitted >= 500 * 10, "{admitted}: windows went unused");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn sliding_window() {
     let (admitted, nanos) = hammer(SlidingWindow::new(Quota::new(500, period)).unwrap());
     let periods = nanos / period.as_nanos() as u64 + 1;
     assert!(admitted < 2 * 500 * periods, "{admitted} in {periods} periods");
-    assert!(admitted >= 500 * 50, "{admitted}: most of the limit went unused");
+    assert!(admitted >= 500 * 10, "{admitted}: most of the limit went unused");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn sliding_log() {
     let periods = nanos / period.as_nanos() as u64 + 1;
     assert!(admitted <= 500 * periods, "{admitted} in {periods} periods");
     // A thread that is held up between claiming a place and writing it keeps the others waiting for that place.
-    assert!(admitted >= 500 * 50, "{admitted}: places went unused");
+    assert!(admitted >= 500 * 10, "{admitted}: places went unused");
 }
 
 /// The shortest windows there are, so that each place is claimed, given back and forgotten at once by several threads.

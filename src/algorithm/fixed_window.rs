@@ -14,10 +14,15 @@
 use core::time::Duration;
 
 use super::{
-    Rule,
-    window::{Position, Windows},
+    Adjustable, Rule, Step,
+    window::{Position, Windows, restored, saved},
 };
-use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
+#[cfg(feature = "serde")]
+use crate::snapshot::{SaveWord, Shift, State};
+use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
+
+/// What errors call it.
+const NAME: &str = "fixed window";
 
 /// `limit` units per window of the clock, one `period` long.
 ///
@@ -52,7 +57,7 @@ impl FixedWindow {
     /// [`QuotaError`] if the limit or the period is 0, the period is over 136 years, a burst is given, or the limit does
     /// not fit in the state beside the window's number.
     pub const fn new(quota: Quota) -> Result<Self, QuotaError> {
-        match Windows::new(quota, 1, "fixed window") {
+        match Windows::within(quota, u64::BITS, 1, NAME) {
             Ok(windows) => Ok(Self { quota, windows }),
             Err(error) => Err(error),
         }
@@ -106,6 +111,16 @@ impl Rule for FixedWindow {
         Ok((allowed, if cost == 0 { word } else { self.word(position.number, count) }))
     }
 
+    /// No window admits more than the limit.
+    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration> {
+        let (position, count) = self.read(word, now);
+        let alone = match self.step_leaving(word, cost, leave, now) {
+            Ok(_) => Duration::ZERO,
+            Err(denied) => denied.retry_after?,
+        };
+        Some(alone.max(self.windows.room_for(&position, count, ahead.saturating_add(cost), self.quota.limit())))
+    }
+
     /// Units of a window that has ended are forgotten already, and are not given back.
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let (_, count) = self.read(word, now);
@@ -113,9 +128,9 @@ impl Rule for FixedWindow {
     }
 
     /// Another window has forgotten them.
-    fn undo(&self, word: u64, [_, after]: [u64; 2], cost: u64, _latest: Timestamp) -> u64 {
+    fn undo(&self, word: u64, step: &Step, cost: u64, _latest: Timestamp) -> u64 {
         let windows = &self.windows;
-        if word >> windows.count_bits != after >> windows.count_bits {
+        if word >> windows.count_bits != step.after >> windows.count_bits {
             return word;
         }
         word - windows.count(word).min(cost)
@@ -127,10 +142,52 @@ impl Rule for FixedWindow {
     }
 
     /// What is in use counts in this rule's window of the same time.
-    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
+    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
         let (position, count) = from.read(word, now);
         let number = self.windows.carried(&from.windows, position.number, now);
-        self.word(number, self.windows.most(count))
+        let count = self.windows.carried_count(count, carry, from.quota.limit(), self.quota.limit());
+        self.word(number, count)
+    }
+}
+
+impl Adjustable for FixedWindow {
+    type Words = [u64; Windows::WORDS + 1];
+
+    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
+        Ok(Self { quota, windows: Windows::within(quota, bits, 1, NAME)? })
+    }
+
+    fn save(&self) -> Self::Words {
+        saved(&self.windows, self.quota.limit())
+    }
+
+    #[inline(always)]
+    fn restore(word: impl Fn(usize) -> u64) -> Self {
+        let (windows, quota) = restored(word);
+        Self { quota, windows }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl SaveWord for FixedWindow {
+    const NAME: &'static str = "fixed window";
+
+    fn save_word(&self, word: u64, now: Timestamp) -> State {
+        let (position, count) = self.read(word, now);
+        State::FixedWindow { count, left: position.left() }
+    }
+
+    /// In the first window that does not end before the old one does.
+    fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
+        let &State::FixedWindow { count, left } = state else { return None };
+        if count > self.windows.most_count() || left > self.windows.most_left() {
+            return None;
+        }
+        match shift.left(left) {
+            0 => Some(0),
+            _ if count == 0 => Some(0),
+            left => Some(self.word(self.windows.number_of_last(shift.now, left), count)),
+        }
     }
 }
 

@@ -19,8 +19,12 @@
 //! - **Reference**: J. S. Turner, "New directions in communications", IEEE Communications Magazine 24 (1986). What
 //!   nginx calls `burst=n` counts on top of the request in service, and is a burst of `n + 1` here.
 
-use super::{Rule, bucket::Bucket};
-use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
+use core::time::Duration;
+
+use super::{Adjustable, Rule, Step, bucket::Bucket};
+#[cfg(feature = "serde")]
+use crate::snapshot::{SaveWord, Shift, State};
+use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
 
 /// An even flow of `limit` per `period`, with up to `burst` units in line.
 ///
@@ -43,7 +47,7 @@ use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeakyBucket {
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
 }
 
 impl LeakyBucket {
@@ -54,7 +58,7 @@ impl LeakyBucket {
     /// [`QuotaError`] if the limit, the period or the burst is 0, the period is over 136 years, the rate is over
     /// 2^42 per second, or the burst does not fit in the state beside 136 years of tokens.
     pub const fn new(quota: Quota) -> Result<Self, QuotaError> {
-        match Bucket::new(quota) {
+        match Bucket::within(quota, u64::BITS) {
             Ok(bucket) => Ok(Self { bucket }),
             Err(error) => Err(error),
         }
@@ -99,6 +103,10 @@ impl Rule for LeakyBucket {
         self.quota()
     }
 
+    fn delays(&self) -> bool {
+        true
+    }
+
     fn fresh(&self, now: Timestamp) -> u64 {
         self.bucket.fresh(now)
     }
@@ -109,12 +117,16 @@ impl Rule for LeakyBucket {
         Ok((self.bucket.allowed(&taken, leave, true), taken.next))
     }
 
+    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration> {
+        self.bucket.forecast(word, ahead, cost, leave, true, now)
+    }
+
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         self.bucket.give_back(word, cost, now)
     }
 
-    fn undo(&self, word: u64, [_, after]: [u64; 2], cost: u64, latest: Timestamp) -> u64 {
-        self.bucket.undo(word, after, cost, latest)
+    fn undo(&self, word: u64, step: &Step, cost: u64, latest: Timestamp) -> u64 {
+        self.bucket.undo(word, step, cost, latest)
     }
 
     fn recovered(&self, word: u64, now: Timestamp) -> bool {
@@ -125,15 +137,43 @@ impl Rule for LeakyBucket {
         self.bucket.unseen(begun, now)
     }
 
-    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
-        self.bucket.carry(word, &from.bucket, now)
+    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
+        self.bucket.carry(word, &from.bucket, carry, now)
+    }
+}
+
+impl Adjustable for LeakyBucket {
+    type Words = [u64; Bucket::WORDS];
+
+    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
+        Ok(Self { bucket: Bucket::within(quota, bits)? })
+    }
+
+    fn save(&self) -> Self::Words {
+        self.bucket.save()
+    }
+
+    #[inline(always)]
+    fn restore(word: impl Fn(usize) -> u64) -> Self {
+        Self { bucket: Bucket::restore(word) }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl SaveWord for LeakyBucket {
+    const NAME: &'static str = "leaky bucket";
+
+    fn save_word(&self, word: u64, now: Timestamp) -> State {
+        self.bucket.save_word(word, now)
+    }
+
+    fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
+        self.bucket.load_word(state, shift)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
-
     use super::*;
 
     #[test]

@@ -11,6 +11,8 @@
 //! The exact bound of each is in the documentation of its module; it counts units, and a unit that is refunded is not
 //! counted.
 
+#[cfg(feature = "std")]
+mod bookable;
 mod bucket;
 pub mod fixed_window;
 pub mod leaky_bucket;
@@ -19,8 +21,12 @@ pub mod sliding_window;
 pub mod token_bucket;
 mod window;
 
-use core::{convert::Infallible, fmt::Debug};
+use core::{convert::Infallible, fmt::Debug, time::Duration};
 
+#[cfg(feature = "std")]
+pub use bookable::Bookable;
+#[cfg(feature = "std")]
+pub(crate) use bookable::{Request, begin_booked, begin_charged, book, book_unseen, charge, charge_shared, put_back};
 pub use fixed_window::FixedWindow;
 pub use leaky_bucket::LeakyBucket;
 pub use sliding_log::SlidingLog;
@@ -28,7 +34,7 @@ pub use sliding_window::SlidingWindow;
 pub use token_bucket::TokenBucket;
 
 use crate::{
-    Allowed, Decision, Denied, Headroom, Quota, Timestamp,
+    Allowed, Carry, Decision, Denied, Headroom, Quota, QuotaError, Timestamp,
     cell::{Moved, Owner, Place, Update, update},
     sync::Ordering,
 };
@@ -46,6 +52,11 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
 
     /// The quota that this algorithm enforces.
     fn quota(&self) -> Quota;
+
+    /// Whether an admitted request may have to wait for its delay.
+    fn delays(&self) -> bool {
+        false
+    }
 
     /// How many words a state has beside its first, which must be zeros at the start: none for all but the log.
     fn beside(&self) -> usize;
@@ -86,7 +97,29 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
         now: Timestamp,
     ) -> Result<Decision, O::Gone>;
 
-    /// Gives back the `cost` units that were `taken`, but for those that time has regained, and never any of others.
+    /// How long, at the least, until `cost` units pass if `ahead` others pass first; `None` if never.
+    fn forecast<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, O::Gone>;
+
+    /// As [`forecast`](Self::forecast), for a key that has no state of its own.
+    fn forecast_shared(
+        &self,
+        shared: Place<'_>,
+        begun: Timestamp,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Option<Duration>;
+
+    /// Gives back `cost` of the units that were `taken`, but for those that time has regained, and never any of others.
     ///
     /// No one else may have acted on the state at a time later than what `latest` says *after* the state was loaded.
     fn undo<O: Owner>(
@@ -140,6 +173,11 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
     /// The quota that this rule enforces.
     fn quota(&self) -> Quota;
 
+    /// Whether an admitted request may have to wait for its delay.
+    fn delays(&self) -> bool {
+        false
+    }
+
     /// The word of a key that was never seen, for a limiter that starts at `now`.
     fn fresh(&self, now: Timestamp) -> u64;
 
@@ -163,9 +201,13 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
         self.step_leaving(word, cost, 0, now)
     }
 
-    /// The word without the `cost` units of a step, which made `taken[1]` of `taken[0]`; others may have made `word` of
-    /// that, at times up to `latest`. Never less than what they alone would have made of `taken[0]`.
-    fn undo(&self, word: u64, taken: [u64; 2], cost: u64, latest: Timestamp) -> u64;
+    /// How long, at the least, until a request of `cost` units that must leave `leave` passes, if `ahead` units pass first;
+    /// `None` if never.
+    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration>;
+
+    /// The word without `cost` of the units that `step` took; others may have made `word` of what it left, by steps and by
+    /// undoing steps, at times up to `latest`. Never less than what they would have made of it alone.
+    fn undo(&self, word: u64, step: &Step, cost: u64, latest: Timestamp) -> u64;
 
     /// The word after `cost` units are given back at `now`, or as many as are in use.
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64;
@@ -178,9 +220,37 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
         self.fresh(begun)
     }
 
-    /// The word under this rule that has as much in use at `now` as `word` has under the rule `from`, up to what a word can
-    /// hold.
-    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64;
+    /// The word under this rule that has as much in use at `now` as `word` has under the rule `from`, or as large a share of
+    /// the most that can be, up to what a word can hold.
+    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64;
+}
+
+/// A rule whose quota can be changed while it is in use, as that of a [`Live`](crate::Live): its words fit into fewer bits,
+/// and it can be kept in atomics.
+pub trait Adjustable: Rule + Copy {
+    /// What a rule is kept as: an array of up to 15 words.
+    type Words: AsRef<[u64]>;
+
+    /// The rule of this quota whose words have so many bits, from 45 to 63.
+    ///
+    /// # Errors
+    ///
+    /// As the algorithm's `new`.
+    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError>;
+
+    /// The rule as words.
+    fn save(&self) -> Self::Words;
+
+    /// The rule that was saved, from each of its words. Any words give some rule.
+    fn restore(word: impl Fn(usize) -> u64) -> Self;
+}
+
+/// A step: the word that it left, the units that it took, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub(crate) after: u64,
+    pub(crate) cost: u64,
+    pub(crate) at: Timestamp,
 }
 
 /// What was taken, and what there is to undo it by.
@@ -188,16 +258,19 @@ pub(crate) type Answer<T> = Result<(Allowed, T), Denied>;
 
 /// The most that an algorithm of this quota can ever hold.
 #[inline(always)]
-fn most(quota: Quota) -> u64 {
+pub(crate) fn most(quota: Quota) -> u64 {
     quota.explicit_burst().unwrap_or(quota.limit())
 }
 
 impl<R: Rule> Algorithm for R {
-    /// The word before, and after.
-    type Taken = [u64; 2];
+    type Taken = Step;
 
     fn quota(&self) -> Quota {
         Rule::quota(self)
+    }
+
+    fn delays(&self) -> bool {
+        Rule::delays(self)
     }
 
     #[inline(always)]
@@ -217,7 +290,7 @@ impl<R: Rule> Algorithm for R {
         cost: u64,
         leave: Headroom,
         now: Timestamp,
-    ) -> Result<Answer<[u64; 2]>, O::Gone> {
+    ) -> Result<Answer<Step>, O::Gone> {
         let leave = leave.of(|| most(self.quota()));
         update(place.word, owner, &Take { rule: self, cost, leave, now })
     }
@@ -237,16 +310,43 @@ impl<R: Rule> Algorithm for R {
         Ok(self.step_leaving(word, cost, leave, now).map(|(allowed, _)| allowed))
     }
 
+    fn forecast<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, O::Gone> {
+        let leave = leave.of(|| most(self.quota()));
+        let word = place.word.load(Ordering::Acquire);
+        owner.confirm()?;
+        Ok(Rule::forecast(self, word, ahead, cost, leave, now))
+    }
+
+    fn forecast_shared(
+        &self,
+        shared: Place<'_>,
+        begun: Timestamp,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let leave = leave.of(|| most(self.quota()));
+        Rule::forecast(self, word_of_unseen(self, shared, begun, now), ahead, cost, leave, now)
+    }
+
     fn undo<O: Owner>(
         &self,
         place: Place<'_>,
         owner: O,
-        taken: [u64; 2],
+        taken: Step,
         cost: u64,
         latest: impl Fn() -> Timestamp,
     ) -> Result<(), O::Gone> {
-        let [before, after] = taken;
-        replace(place, owner, |word| if word == after { before } else { Rule::undo(self, word, taken, cost, latest()) })
+        replace(place, owner, |word| Rule::undo(self, word, &taken, cost.min(taken.cost), latest()))
     }
 
     fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone> {
@@ -291,15 +391,15 @@ impl<R: Rule> Algorithm for R {
         (shared, begun): (Place<'_>, Timestamp),
         cost: u64,
         now: Timestamp,
-    ) -> Result<[u64; 2], Moved> {
+    ) -> Result<Step, Moved> {
         let unseen = word_of_unseen(self, shared, begun, now);
         let Ok((_, next)) = self.step(unseen, cost, now) else { return Err(Moved) };
         let swapped = place.word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed);
-        swapped.map(|_| [unseen, next]).map_err(|_| Moved)
+        swapped.map(|_| Step { after: next, cost, at: now }).map_err(|_| Moved)
     }
 
     fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone> {
-        replace(place, owner, |word| self.carry(word, from, now))
+        replace(place, owner, |word| self.carry(word, from, Carry::Absolute, now))
     }
 }
 
@@ -314,8 +414,13 @@ fn word_of_unseen<R: Rule>(rule: &R, shared: Place<'_>, begun: Timestamp, now: T
 
 /// Makes the word in `place` what `next` says, whatever it is.
 fn replace<O: Owner>(place: Place<'_>, owner: O, next: impl Fn(u64) -> u64) -> Result<(), O::Gone> {
-    let Ok(()) = update(place.word, owner, &Replace(next))?;
-    Ok(())
+    replace_saying(place, owner, |word| ((), next(word)))
+}
+
+/// As [`replace`], with something to say of it.
+fn replace_saying<O: Owner, A>(place: Place<'_>, owner: O, next: impl Fn(u64) -> (A, u64)) -> Result<A, O::Gone> {
+    let Ok(answer) = update(place.word, owner, &Replace(next))?;
+    Ok(answer)
 }
 
 /// Taking `cost` units at `now` and leaving `leave`, as an update of a word.
@@ -327,25 +432,25 @@ struct Take<'a, R> {
 }
 
 impl<R: Rule> Update for Take<'_, R> {
-    type Answer = (Allowed, [u64; 2]);
+    type Answer = (Allowed, Step);
     type Refusal = Denied;
 
     #[inline(always)]
     fn apply(&self, word: u64) -> Result<(Self::Answer, u64), Denied> {
         let (allowed, next) = self.rule.step_leaving(word, self.cost, self.leave, self.now)?;
-        Ok(((allowed, [word, next]), next))
+        Ok(((allowed, Step { after: next, cost: self.cost, at: self.now }), next))
     }
 }
 
 /// Whatever the word, another, as an update that never refuses.
 struct Replace<F>(F);
 
-impl<F: Fn(u64) -> u64> Update for Replace<F> {
-    type Answer = ();
+impl<A, F: Fn(u64) -> (A, u64)> Update for Replace<F> {
+    type Answer = A;
     type Refusal = Infallible;
 
-    fn apply(&self, word: u64) -> Result<((), u64), Infallible> {
-        Ok(((), (self.0)(word)))
+    fn apply(&self, word: u64) -> Result<(A, u64), Infallible> {
+        Ok((self.0)(word))
     }
 }
 

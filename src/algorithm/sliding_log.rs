@@ -15,11 +15,17 @@
 //! If the clock steps back, a unit is entered at the time of the newest one before it: the log reads in order. The
 //! ring that holds it without a lock is described in `src/ring.rs`.
 
+#[cfg(feature = "serde")]
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::{Algorithm, Answer};
+#[cfg(feature = "serde")]
+use crate::snapshot::{Shift, State};
 use crate::{
     Decision, Headroom, Quota, QuotaError, Timestamp,
     cell::{Moved, Owner, Place, Sole},
-    ring::{MOST_PLACES, Ring},
+    ring::{Claim, MOST_PLACES, Ring},
 };
 
 /// `limit` units in any `period`.
@@ -84,8 +90,7 @@ impl SlidingLog {
 }
 
 impl Algorithm for SlidingLog {
-    /// The head after the claim.
-    type Taken = u64;
+    type Taken = Claim;
 
     fn quota(&self) -> Quota {
         self.quota()
@@ -107,7 +112,7 @@ impl Algorithm for SlidingLog {
         cost: u64,
         leave: Headroom,
         now: Timestamp,
-    ) -> Result<Answer<u64>, O::Gone> {
+    ) -> Result<Answer<Claim>, O::Gone> {
         self.ring_leaving(place, leave).decide(owner, cost, now.within_horizon(), true)
     }
 
@@ -124,15 +129,51 @@ impl Algorithm for SlidingLog {
         Ok(answer.map(|(allowed, _)| allowed))
     }
 
+    /// Within a period, all that passes is in the log together; and no period admits more than the limit.
+    fn forecast<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, O::Gone> {
+        let wait = |decision: Decision| match decision {
+            Ok(_) => Some(Duration::ZERO),
+            Err(denied) => denied.retry_after,
+        };
+        let together = ahead.saturating_add(cost.max(1));
+        if let Some(wait) = wait(self.peek(place, owner, together, leave, now)?) {
+            return Ok(Some(wait));
+        }
+        let Some(alone) = wait(self.peek(place, owner, cost, leave, now)?) else { return Ok(None) };
+        let periods = (together.div_ceil(self.quota.limit()) - 1).try_into().unwrap_or(u32::MAX);
+        Ok(Some(alone.max(self.quota.period().checked_mul(periods).unwrap_or(Duration::MAX))))
+    }
+
+    fn forecast_shared(
+        &self,
+        shared: Place<'_>,
+        _begun: Timestamp,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let Ok(forecast) = self.forecast(shared, Sole, ahead, cost, leave, now);
+        forecast
+    }
+
     fn undo<O: Owner>(
         &self,
         place: Place<'_>,
         owner: O,
-        taken: u64,
+        taken: Claim,
         cost: u64,
-        _latest: impl Fn() -> Timestamp,
+        latest: impl Fn() -> Timestamp,
     ) -> Result<(), O::Gone> {
-        self.ring(place).undo(owner, taken, cost)
+        self.ring(place).undo(owner, taken, cost, || latest().within_horizon())
     }
 
     fn refund<O: Owner>(&self, place: Place<'_>, owner: O, cost: u64, now: Timestamp) -> Result<(), O::Gone> {
@@ -178,12 +219,38 @@ impl Algorithm for SlidingLog {
         (shared, _begun): (Place<'_>, Timestamp),
         cost: u64,
         now: Timestamp,
-    ) -> Result<u64, Moved> {
+    ) -> Result<Claim, Moved> {
         self.ring(place).begin(word, &self.ring(shared), cost, now.within_horizon())
     }
 
     /// The log remembers times, whatever the quota that they were admitted under: there is nothing to change.
     fn carry_over<O: Owner>(&self, _place: Place<'_>, owner: O, _from: &Self, _now: Timestamp) -> Result<(), O::Gone> {
         owner.confirm()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl crate::snapshot::Save for SlidingLog {
+    const NAME: &'static str = "sliding log";
+
+    fn save(&self, place: Place<'_>, now: Timestamp) -> State {
+        State::Log { times: self.ring(place).times(now.within_horizon()) }
+    }
+
+    /// The times by the new clock; none is earlier than the epoch, or than the one before it.
+    fn load(&self, place: Place<'_>, state: &State, shift: &Shift) -> Option<()> {
+        let State::Log { times } = state else { return None };
+        if times.len() > place.beside.len() || times.iter().any(|&time| time > Timestamp::HORIZON.as_nanos()) {
+            return None;
+        }
+        let in_use = |&moved: &i128| moved + i128::from(self.window) > i128::from(shift.now);
+        let mut latest = 0;
+        let mut in_order = |moved: i128| {
+            latest = moved.clamp(latest, Timestamp::HORIZON.as_nanos().into());
+            latest as u64
+        };
+        let times: Vec<u64> = times.iter().map(|&time| shift.moved(time)).filter(in_use).map(&mut in_order).collect();
+        self.ring(place).enter(&times);
+        Some(())
     }
 }

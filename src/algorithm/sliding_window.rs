@@ -10,7 +10,7 @@
 //!   the next; `limit` per period on average. A burst of the whole limit at a window's beginning blocks for `length +
 //!   length / limit`.
 //! - **Memory**: 8 bytes a key: the window's number and two counts. 136 years of windows have to fit in the number,
-//!   so the limit is at most 65,535 per second, 524,287 per minute, 4,194,303 per hour; beyond, use a token bucket.
+//!   so the limit is at most 65,535 per second, 262,143 per minute, 2,097,151 per hour; beyond, use a token bucket.
 //! - **Choose it** for limits per minute or hour that should neither double at an edge nor need a log.
 //! - **Reference**: J. Desgats, "How we built rate limiting capable of scaling to millions of domains", Cloudflare
 //!   (2017).
@@ -18,10 +18,15 @@
 use core::time::Duration;
 
 use super::{
-    Rule,
-    window::{Position, Windows},
+    Adjustable, Rule, Step,
+    window::{Position, Windows, restored, saved},
 };
-use crate::{Allowed, Denied, Quota, QuotaError, Timestamp, ratio::Divisor};
+#[cfg(feature = "serde")]
+use crate::snapshot::{SaveWord, Shift, State};
+use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp, ratio::Divisor};
+
+/// What errors call it.
+const NAME: &str = "sliding window";
 
 /// `limit` units per `period`, the previous window weighted by its overlap.
 ///
@@ -64,7 +69,7 @@ impl SlidingWindow {
     /// [`QuotaError`] if the limit or the period is 0, the period is over 136 years, a burst is given, or two counts of
     /// the limit do not fit in the state beside the window's number.
     pub const fn new(quota: Quota) -> Result<Self, QuotaError> {
-        match Windows::new(quota, 2, "sliding window") {
+        match Windows::within(quota, u64::BITS, 2, NAME) {
             Ok(windows) => Ok(Self { quota, windows, per_length: Divisor::new(windows.length) }),
             Err(error) => Err(error),
         }
@@ -159,6 +164,16 @@ impl Rule for SlidingWindow {
         Ok((allowed, next))
     }
 
+    /// No window admits more than the limit.
+    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration> {
+        let View { position, current: count, .. } = self.read(word, now);
+        let alone = match self.step_leaving(word, cost, leave, now) {
+            Ok(_) => Duration::ZERO,
+            Err(denied) => denied.retry_after?,
+        };
+        Some(alone.max(self.windows.room_for(&position, count, ahead.saturating_add(cost), self.quota.limit())))
+    }
+
     /// Units of the current window go first, then those of the previous one; older ones are forgotten already.
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let View { position, previous, current } = self.read(word, now);
@@ -171,10 +186,10 @@ impl Rule for SlidingWindow {
     }
 
     /// They are in the current window's count, or one window later in the previous one's; after that they are forgotten.
-    fn undo(&self, word: u64, [_, after]: [u64; 2], cost: u64, _latest: Timestamp) -> u64 {
+    fn undo(&self, word: u64, step: &Step, cost: u64, _latest: Timestamp) -> u64 {
         let bits = self.windows.count_bits;
         let (previous, current) = (self.windows.count(word >> bits), self.windows.count(word));
-        match (word >> (2 * bits)).checked_sub(after >> (2 * bits)) {
+        match (word >> (2 * bits)).checked_sub(step.after >> (2 * bits)) {
             Some(0) => word - current.min(cost),
             Some(1) => word - (previous.min(cost) << bits),
             _ => word,
@@ -187,7 +202,7 @@ impl Rule for SlidingWindow {
     }
 
     /// Windows of the same length keep their counts; in others, all that is in use counts as admitted in the current one.
-    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
+    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
         let view = from.read(word, now);
         let number = self.windows.carried(&from.windows, view.position.number, now);
         let (previous, current) = if self.windows.length == from.windows.length {
@@ -195,7 +210,65 @@ impl Rule for SlidingWindow {
         } else {
             (0, from.used(&view))
         };
-        self.word(number, self.windows.most(previous), self.windows.most(current))
+        let [previous, current] = [previous, current]
+            .map(|count| self.windows.carried_count(count, carry, from.quota.limit(), self.quota.limit()));
+        self.word(number, previous, current)
+    }
+}
+
+impl Adjustable for SlidingWindow {
+    /// The last is the reciprocal of the length.
+    type Words = [u64; Windows::WORDS + 2];
+
+    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
+        let windows = Windows::within(quota, bits, 2, NAME)?;
+        Ok(Self { quota, windows, per_length: Divisor::new(windows.length) })
+    }
+
+    fn save(&self) -> Self::Words {
+        let mut words = [self.per_length.reciprocal(); Windows::WORDS + 2];
+        words[..=Windows::WORDS].copy_from_slice(&saved(&self.windows, self.quota.limit()));
+        words
+    }
+
+    #[inline(always)]
+    fn restore(word: impl Fn(usize) -> u64) -> Self {
+        let reciprocal = word(Windows::WORDS + 1);
+        let (windows, quota) = restored(word);
+        Self { quota, windows, per_length: Divisor::with_reciprocal(windows.length, reciprocal) }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl SaveWord for SlidingWindow {
+    const NAME: &'static str = "sliding window";
+
+    fn save_word(&self, word: u64, now: Timestamp) -> State {
+        let View { position, previous, current } = self.read(word, now);
+        State::SlidingWindow { previous, current, left: position.left() }
+    }
+
+    /// The current window becomes the first that does not end before it: each count then weighs as much as it did, for longer.
+    fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
+        let &State::SlidingWindow { previous, current, left } = state else { return None };
+        let most = self.windows.most_count();
+        if previous > most || current > most || left > self.windows.most_left() {
+            return None;
+        }
+        let (previous, current, left) = match shift.left(left) {
+            // It has ended: its count is the previous one, and the next window has begun.
+            0 => (current, 0, shift.left(left + self.windows.length)),
+            left => (previous, current, left),
+        };
+        if left == 0 || (previous, current) == (0, 0) {
+            return Some(0);
+        }
+        let number = self.windows.number_of_last(shift.now, left);
+        if shift.now + left > Timestamp::HORIZON.as_nanos() {
+            // There is no such window, and none in which it could lose weight.
+            return Some(self.word(number, 0, (previous + current).min(most)));
+        }
+        Some(self.word(number, previous, current))
     }
 }
 

@@ -19,8 +19,12 @@
 //! - **Choose it** for most APIs: it forgives bursts and keeps the long-run rate exactly.
 //! - **Reference**: ITU-T I.371 (GCRA); RFC 2697 and 2698 for the token bucket of networks.
 
-use super::{Rule, bucket::Bucket};
-use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
+use core::time::Duration;
+
+use super::{Adjustable, Rule, Step, bucket::Bucket};
+#[cfg(feature = "serde")]
+use crate::snapshot::{SaveWord, Shift, State};
+use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
 
 /// A steady rate of `limit` per `period`, and up to `burst` at one instant after a pause.
 ///
@@ -49,7 +53,7 @@ use crate::{Allowed, Denied, Quota, QuotaError, Timestamp};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
 }
 
 impl TokenBucket {
@@ -60,7 +64,7 @@ impl TokenBucket {
     /// [`QuotaError`] if the limit, the period or the burst is 0, the period is over 136 years, the rate is over
     /// 2^42 per second, or the burst does not fit in the state beside 136 years of tokens.
     pub const fn new(quota: Quota) -> Result<Self, QuotaError> {
-        match Bucket::new(quota) {
+        match Bucket::within(quota, u64::BITS) {
             Ok(bucket) => Ok(Self { bucket }),
             Err(error) => Err(error),
         }
@@ -124,12 +128,16 @@ impl Rule for TokenBucket {
         Ok((self.bucket.allowed(&taken, leave, false), taken.next))
     }
 
+    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration> {
+        self.bucket.forecast(word, ahead, cost, leave, false, now)
+    }
+
     fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         self.bucket.give_back(word, cost, now)
     }
 
-    fn undo(&self, word: u64, [_, after]: [u64; 2], cost: u64, latest: Timestamp) -> u64 {
-        self.bucket.undo(word, after, cost, latest)
+    fn undo(&self, word: u64, step: &Step, cost: u64, latest: Timestamp) -> u64 {
+        self.bucket.undo(word, step, cost, latest)
     }
 
     fn recovered(&self, word: u64, now: Timestamp) -> bool {
@@ -140,8 +148,38 @@ impl Rule for TokenBucket {
         self.bucket.unseen(begun, now)
     }
 
-    fn carry(&self, word: u64, from: &Self, now: Timestamp) -> u64 {
-        self.bucket.carry(word, &from.bucket, now)
+    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
+        self.bucket.carry(word, &from.bucket, carry, now)
+    }
+}
+
+impl Adjustable for TokenBucket {
+    type Words = [u64; Bucket::WORDS];
+
+    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
+        Ok(Self { bucket: Bucket::within(quota, bits)? })
+    }
+
+    fn save(&self) -> Self::Words {
+        self.bucket.save()
+    }
+
+    #[inline(always)]
+    fn restore(word: impl Fn(usize) -> u64) -> Self {
+        Self { bucket: Bucket::restore(word) }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl SaveWord for TokenBucket {
+    const NAME: &'static str = "token bucket";
+
+    fn save_word(&self, word: u64, now: Timestamp) -> State {
+        self.bucket.save_word(word, now)
+    }
+
+    fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
+        self.bucket.load_word(state, shift)
     }
 }
 

@@ -7,6 +7,10 @@ use foldhash::{
     quality::{FoldHasher, SeedableRandomState},
 };
 
+/// The seed that all hashers of this process share.
+#[cfg(feature = "std")]
+static SHARED: std::sync::OnceLock<(u64, SharedSeed)> = std::sync::OnceLock::new();
+
 /// The default hasher of a [`KeyedLimiter`](crate::KeyedLimiter): [foldhash](https://docs.rs/foldhash), in its "quality"
 /// form, under seeds that no one outside of the process knows.
 ///
@@ -29,26 +33,44 @@ use foldhash::{
 /// assert_ne!(one.hash_one("key"), other.hash_one("key"));
 /// ```
 #[derive(Clone)]
-pub struct SecretState(SeedableRandomState);
+pub struct SecretState {
+    state: SeedableRandomState,
+    #[cfg(feature = "serde")]
+    seeds: Seeds,
+}
+
+/// What a hasher was made of: its own seed, and the one that it shares with others, if that is not the fixed one.
+type Seeds = (u64, Option<u64>);
 
 impl SecretState {
     /// A hasher with a seed of its own, from the operating system's randomness.
     #[cfg(feature = "std")]
     #[must_use]
     pub fn new() -> Self {
-        use std::{hash::RandomState, sync::OnceLock};
+        use std::hash::RandomState;
 
-        static SHARED: OnceLock<SharedSeed> = OnceLock::new();
         // The standard library offers no randomness but this: the keys of its SipHash, which gives none of them away.
         let random = || RandomState::new().hash_one(());
-        Self(SeedableRandomState::with_seed(random(), SHARED.get_or_init(|| SharedSeed::from_u64(random()))))
+        let (seed, shared) = SHARED.get_or_init(|| {
+            let seed = random();
+            (seed, SharedSeed::from_u64(seed))
+        });
+        Self::of((random(), Some(*seed)), shared)
     }
 
     /// A hasher with the seed that is given, which must be random and kept secret: for programs without `std`, and for
     /// tests.
     #[must_use]
     pub fn with_seed(seed: u64) -> Self {
-        Self(SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()))
+        Self::of((seed, None), SharedSeed::global_fixed())
+    }
+
+    fn of(seeds: Seeds, shared: &'static SharedSeed) -> Self {
+        Self {
+            state: SeedableRandomState::with_seed(seeds.0, shared),
+            #[cfg(feature = "serde")]
+            seeds,
+        }
     }
 }
 
@@ -64,9 +86,47 @@ impl BuildHasher for SecretState {
 
     #[inline(always)]
     fn build_hasher(&self) -> FoldHasher<'static> {
-        self.0.build_hasher()
+        self.state.build_hasher()
     }
 }
+
+/// The seeds, in plain text: for a [`KeyedSnapshot`](crate::snapshot::KeyedSnapshot), which is as confidential as they are.
+#[cfg(feature = "serde")]
+impl serde::Serialize for SecretState {
+    fn serialize<T: serde::Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
+        self.seeds.serialize(serializer)
+    }
+}
+
+/// A hasher that hashes as the one that was written did.
+///
+/// It keeps some 50 bytes for good, unless that one was of this process, or made with a seed: what it shares must not go
+/// away before the last of its clones.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for SecretState {
+    fn deserialize<T: serde::Deserializer<'de>>(deserializer: T) -> Result<Self, T::Error> {
+        let seeds = Seeds::deserialize(deserializer)?;
+        let known = |seed: u64| {
+            #[cfg(feature = "std")]
+            if let Some((_, shared)) = SHARED.get().filter(|(ours, _)| *ours == seed) {
+                return shared;
+            }
+            &*alloc::boxed::Box::leak(alloc::boxed::Box::new(SharedSeed::from_u64(seed)))
+        };
+        Ok(Self::of(seeds, seeds.1.map_or_else(SharedSeed::global_fixed, known)))
+    }
+}
+
+/// Which seeds is all that there is to tell them apart by.
+#[cfg(feature = "serde")]
+impl PartialEq for SecretState {
+    fn eq(&self, other: &Self) -> bool {
+        self.seeds == other.seeds
+    }
+}
+
+#[cfg(feature = "serde")]
+impl Eq for SecretState {}
 
 /// The seeds are secret.
 impl core::fmt::Debug for SecretState {

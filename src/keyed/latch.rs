@@ -40,6 +40,12 @@ impl<'a> Latch<'a> {
         }
     }
 
+    /// As [`lock`](Self::lock), until what is returned is dropped.
+    pub(crate) fn hold(self) -> Held<'a> {
+        self.lock();
+        Held(self)
+    }
+
     /// Lets others hold the latch.
     pub(crate) fn unlock(self) {
         self.control.store(self.control.load(Ordering::Relaxed) & !1, Ordering::Release);
@@ -54,5 +60,15 @@ impl<'a> Latch<'a> {
     pub(crate) fn raise(self, now: Timestamp) {
         let floor = self.floor().max(now).within_horizon();
         self.control.store(floor << 1 | 1, Ordering::Release);
+    }
+}
+
+/// A latch that is held.
+#[derive(Debug)]
+pub(crate) struct Held<'a>(Latch<'a>);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.unlock();
     }
 }

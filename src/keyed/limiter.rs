@@ -109,7 +109,8 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
     /// As `Vec::with_capacity` does, if there is not so much memory.
     #[must_use]
     pub fn with_clock_and_hasher(algorithm: A, keys: usize, clock: C, hasher: S) -> Self {
-        Self { table: Table::new(algorithm, keys, clock.now()), clock, hasher, key: PhantomData }
+        let table = Table::new(algorithm, keys, clock.now());
+        Self { table, clock, hasher, key: PhantomData }
     }
 
     /// The algorithm, or the [`Tiers`](crate::Tiers).
@@ -333,6 +334,21 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
         A: PlanFor<Q>,
     {
         Print::new(&self.hasher, key, self.table.plan().tag(key), A::TAG_BITS)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<K: ?Sized, A, C, S> KeyedLimiter<K, A, C, S> {
+    pub(crate) fn with_table(table: Table<A>, clock: C, hasher: S) -> Self {
+        Self { table, clock, hasher, key: PhantomData }
+    }
+
+    pub(crate) fn table(&self) -> &Table<A> {
+        &self.table
+    }
+
+    pub(crate) fn hasher(&self) -> &S {
+        &self.hasher
     }
 }
 

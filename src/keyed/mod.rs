@@ -3,15 +3,20 @@
 mod counters;
 mod hasher;
 mod ip;
-mod latch;
+pub(crate) mod latch;
 mod limiter;
+mod live;
 mod many;
 mod one_key;
 mod plan;
 mod print;
+#[cfg(feature = "serde")]
+mod saved;
 mod table;
 mod tiers;
 
+#[cfg(feature = "serde")]
+pub(crate) use saved::SavedTable;
 pub use {
     counters::KeyedStats,
     hasher::SecretState,

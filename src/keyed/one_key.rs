@@ -1,7 +1,17 @@
 //! One key of a keyed limiter, as a limiter.
 
-use super::{KeyedLimiter, plan::Plan, print::Print};
-use crate::{Algorithm, Allowed, Clock, Decision, Headroom, Limiter, Quota, Timestamp};
+use core::time::Duration;
+
+#[cfg(feature = "std")]
+use super::table::Taken;
+use super::{KeyedLimiter, plan::Plan, print::Print, table::TakenOf};
+use crate::{Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, Quota, Timestamp, Undo, undo};
+#[cfg(feature = "std")]
+use crate::{
+    Reserve,
+    algorithm::{Bookable, Request},
+    ledger::Booked,
+};
 
 /// One key of a [`KeyedLimiter`], as a [`Limiter`]: what [`KeyedLimiter::key`] returns.
 ///
@@ -81,6 +91,10 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
         self.limiter.table.peek(self.print, cost, leave, now)
     }
 
+    fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        self.limiter.table.forecast(self.print, ahead, cost, leave, now)
+    }
+
     fn check_and(
         &self,
         cost: u64,
@@ -88,13 +102,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
         now: Timestamp,
         agree: &mut dyn FnMut(&Allowed) -> bool,
     ) -> Decision {
-        let (allowed, taken) = self.limiter.table.take(self.print, cost, leave, now)?;
-        if !agree(&allowed)
-            && let Some(taken) = taken
-        {
-            self.limiter.table.undo(self.print, taken, cost, || self.now().max(now));
-        }
-        Ok(allowed)
+        undo::check_and(self, cost, leave, now, agree)
     }
 
     fn refund_at(&self, cost: u64, now: Timestamp) {
@@ -103,5 +111,53 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
 
     fn reset_at(&self, now: Timestamp) {
         self.limiter.table.reset(self.print, now);
+    }
+}
+
+impl<K: ?Sized, A: Plan, C: Clock, S> Undo for OneKey<'_, K, A, C, S> {
+    /// Nothing, if it was taken of what newcomers share.
+    type Taken = Option<TakenOf<A>>;
+
+    fn take_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Result<(Allowed, Self::Taken), Denied> {
+        self.limiter.table.take(self.print, cost, leave, now)
+    }
+
+    fn undo_at(&self, taken: Self::Taken, cost: u64, now: Timestamp) {
+        if let Some(taken) = taken {
+            self.limiter.table.undo(self.print, taken, cost, || self.now().max(now));
+        }
+    }
+
+    fn delays(&self) -> bool {
+        self.limiter.table.plan().algorithm(0).delays()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<K: ?Sized, A: Plan, C: Clock, S> Reserve for OneKey<'_, K, A, C, S>
+where
+    A::Algorithm: Bookable,
+{
+    /// Nothing, if it was taken of what newcomers share.
+    type Booked = Option<Taken<Booked>>;
+
+    fn book_leaving_at(
+        &self,
+        cost: u64,
+        leave: Headroom,
+        longest: Duration,
+        now: Timestamp,
+    ) -> Result<(Allowed, Self::Booked), Denied> {
+        self.limiter.table.book(self.print, &Request { cost, leave, longest, now })
+    }
+
+    fn close_at(&self, booked: Self::Booked, kept: u64, now: Timestamp) {
+        if let Some(booked) = booked {
+            self.limiter.table.close(self.print, booked, kept, || self.now().max(now));
+        }
+    }
+
+    fn charge_at(&self, cost: u64, now: Timestamp) {
+        self.limiter.table.charge(self.print, cost, now);
     }
 }

@@ -51,6 +51,12 @@ impl Print {
         (self.spread & 1) as usize
     }
 
+    /// The fingerprint of the key, whatever its tag.
+    #[cfg(feature = "std")]
+    pub(crate) const fn untagged(&self, tag_bits: u32) -> u64 {
+        self.tagged >> tag_bits
+    }
+
     /// Whether `found` is this key's fingerprint, whatever the tag.
     #[inline(always)]
     pub(crate) const fn matches(&self, found: u64, tag_bits: u32) -> bool {

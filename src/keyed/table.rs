@@ -51,6 +51,9 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
+#[cfg(feature = "std")]
+use crossbeam_utils::CachePadded;
+
 use super::{
     counters::Counters,
     latch::Latch,
@@ -62,7 +65,13 @@ use crate::{
     algorithm::Answer,
     cell::{BackOff, Moved, Owner, Place, Sole},
     memory::{prefetch, zeroed},
+    returns::Returns,
     sync::{AtomicU64, Ordering},
+};
+#[cfg(feature = "std")]
+use crate::{
+    algorithm::{self, Bookable, Request, Step},
+    ledger::{Booked, Ledger},
 };
 
 /// Slots in a line: their fingerprints come first, then their words.
@@ -71,18 +80,21 @@ const WORDS_OF_LINE: usize = 2 * LINE;
 
 /// Lines, and slots, in a set.
 const LINES: usize = 2;
-const SLOTS: usize = LINES * LINE;
+pub(super) const SLOTS: usize = LINES * LINE;
 const WORDS_OF_SET: usize = LINES * WORDS_OF_LINE;
 
 /// The sets in which a key may be.
 const CANDIDATES: usize = if cfg!(loom) { 2 } else { 3 };
 
 /// The sets that share a latch.
-const GROUP: usize = if cfg!(loom) { 1 } else { 4 };
+pub(super) const GROUP: usize = if cfg!(loom) { 1 } else { 4 };
 
 /// For so many keys there are two sets. With a word of control and a shared one for every four sets that makes 24 bytes a
 /// key, and of 16 slots 5 are spare.
 const KEYS_FOR_TWO_SETS: usize = if cfg!(loom) { 2 * SLOTS } else { 11 };
+
+/// How many counts of what is given back there are, for all keys together.
+const RETURNS: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// The slots of all keys.
 pub(crate) struct Table<A> {
@@ -100,15 +112,19 @@ pub(crate) struct Table<A> {
     beside_shared: Box<[AtomicU64]>,
     each_beside: usize,
     counters: Counters,
+    /// Of the keys that draw each.
+    returns: Box<[Returns]>,
+    #[cfg(feature = "std")]
+    ledger: CachePadded<Ledger>,
 }
 
 /// The state of one key.
 #[derive(Clone, Copy, Debug)]
-struct Slot<'a> {
-    fingerprint: &'a AtomicU64,
+pub(super) struct Slot<'a> {
+    pub(super) fingerprint: &'a AtomicU64,
     word: &'a AtomicU64,
     /// Of all slots in the table.
-    number: usize,
+    pub(super) number: usize,
 }
 
 /// The slots of a set.
@@ -118,23 +134,15 @@ pub(crate) struct Set<'a> {
     number: usize,
 }
 
-/// What the algorithm has to know to undo what it took.
-type TakenBy<A> = <<A as Plan>::Algorithm as Algorithm>::Taken;
-
 /// What was taken of a key, and in which slot.
-#[derive(Debug)]
-pub(crate) struct Taken<A: Plan> {
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<T> {
     slot: usize,
-    taken: TakenBy<A>,
+    taken: T,
 }
 
-impl<A: Plan> Clone for Taken<A> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<A: Plan> Copy for Taken<A> {}
+/// What was taken of a key under this plan.
+pub(super) type TakenOf<A> = Taken<<<A as Plan>::Algorithm as Algorithm>::Taken>;
 
 /// A slot as the state of the key that was found in it.
 #[derive(Clone, Copy, Debug)]
@@ -218,6 +226,9 @@ impl<A: Plan> Table<A> {
             beside_shared: zeroed(groups.saturating_mul(tags).saturating_mul(beside)),
             each_beside: beside,
             counters: Counters::default(),
+            returns: (0..RETURNS).map(|_| Returns::new()).collect(),
+            #[cfg(feature = "std")]
+            ledger: CachePadded::new(Ledger::new()),
             plan,
         }
     }
@@ -228,6 +239,24 @@ impl<A: Plan> Table<A> {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// When the table was made.
+    #[cfg(feature = "serde")]
+    pub(super) fn begun(&self) -> Timestamp {
+        self.begun
+    }
+
+    /// How many slots there are.
+    #[cfg(feature = "serde")]
+    pub(super) fn slots(&self) -> usize {
+        self.sets * SLOTS
+    }
+
+    /// How many latches there are.
+    #[cfg(feature = "serde")]
+    pub(super) fn groups(&self) -> usize {
+        self.sets.div_ceil(GROUP)
     }
 
     /// The bytes that are taken at most, once every page has been written.
@@ -247,7 +276,7 @@ impl<A: Plan> Table<A> {
     }
 
     /// Whether the slot of this number is a key's that has not recovered by `now`.
-    fn in_use(&self, number: usize, now: Timestamp) -> bool {
+    pub(super) fn in_use(&self, number: usize, now: Timestamp) -> bool {
         let slot = self.slot(number);
         let found = slot.fingerprint.load(Ordering::Acquire);
         found != VACANT && found != BUSY && self.algorithm_of(found).recovered_word(self.place(slot), now).is_none()
@@ -303,7 +332,7 @@ impl<A: Plan> Table<A> {
     }
 
     /// As [`check`](Self::check), with what [`undo`](Self::undo) has to know: nothing if it was taken from the shared state.
-    pub(crate) fn take(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Answer<Option<Taken<A>>> {
+    pub(crate) fn take(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Answer<Option<TakenOf<A>>> {
         let algorithm = self.algorithm_of(print.tagged);
         let take = |slot: Slot<'_>| {
             let answer = algorithm.take(self.place(slot), self.found(slot, print), cost, leave, now)?;
@@ -319,7 +348,7 @@ impl<A: Plan> Table<A> {
     ///
     /// A key that has no slot any more, or another, had recovered. No one else may have acted on the state at a time later
     /// than what `latest` says after the state was loaded.
-    pub(crate) fn undo(&self, print: Print, taken: Taken<A>, cost: u64, latest: impl Fn() -> Timestamp) {
+    pub(crate) fn undo(&self, print: Print, taken: TakenOf<A>, cost: u64, latest: impl Fn() -> Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
         let undo = |slot: Slot<'_>| {
             if slot.number == taken.slot {
@@ -328,7 +357,9 @@ impl<A: Plan> Table<A> {
                 Ok(())
             }
         };
-        let _ = self.with_slot(print, latest(), undo);
+        self.returns(print).count(|| {
+            let _ = self.with_slot(print, latest(), undo);
+        });
     }
 
     /// Decides as [`check`](Self::check) would, and takes nothing.
@@ -345,20 +376,45 @@ impl<A: Plan> Table<A> {
         }
     }
 
+    /// How long, at the least, until `cost` units of the key pass if `ahead` others pass first; `None` if never.
+    pub(crate) fn forecast(
+        &self,
+        print: Print,
+        ahead: u64,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let algorithm = self.algorithm_of(print.tagged);
+        let forecast = |slot| algorithm.forecast(self.place(slot), self.found(slot, print), ahead, cost, leave, now);
+        match self.with_slot(print, now, forecast) {
+            Ok(forecast) => forecast,
+            Err(held) => {
+                let at = held.floor(now);
+                let wait = algorithm.forecast_shared(self.shared(print), self.begun, ahead, cost, leave, at)?;
+                Some(if wait.is_zero() { wait } else { wait.saturating_add(at - now) })
+            }
+        }
+    }
+
     /// Gives back up to `cost` units of the key at `now`.
     ///
     /// A key without a slot has recovered, or has its units in the shared state, among those of others.
     pub(crate) fn refund(&self, print: Print, cost: u64, now: Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
         let refund = |slot| algorithm.refund(self.place(slot), self.found(slot, print), cost, now);
-        let _ = self.with_slot(print, now, refund);
+        self.returns(print).count(|| {
+            let _ = self.with_slot(print, now, refund);
+        });
     }
 
     /// Makes the key one that was never seen at `now`, as it is if it has no slot.
     pub(crate) fn reset(&self, print: Print, now: Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
         let reset = |slot| algorithm.reset(self.place(slot), self.found(slot, print), self.begun, now);
-        let _ = self.with_slot(print, now, reset);
+        self.returns(print).count(|| {
+            let _ = self.with_slot(print, now, reset);
+        });
     }
 
     /// Does what `act` does to the key's slot, once it has one of its tag; or holds the latches of its sets, if it has none.
@@ -391,33 +447,50 @@ impl<A: Plan> Table<A> {
         cost: u64,
         leave: Headroom,
         now: Timestamp,
-    ) -> Answer<Option<Taken<A>>> {
+    ) -> Answer<Option<TakenOf<A>>> {
         let algorithm = self.algorithm_of(print.tagged);
         let at = held.floor(now);
         let mut decision = algorithm.peek_shared(self.shared(print), self.begun, cost, leave, at);
         let mut taken = None;
         if decision.is_ok() && cost > 0 {
-            taken = self.settle(print, cost, at);
+            taken = self.settle(print, at, |slot, word| {
+                algorithm.begin(self.place(slot), word, (self.shared(print), self.begun), cost, at)
+            });
             if taken.is_none() {
+                // Of a live quota, which may have been changed since, this may be a refusal.
                 decision = algorithm.check_shared(self.shared(print), self.begun, cost, leave, at);
-                self.counters.overflowed(self.group(print));
+                if decision.is_ok() {
+                    self.counters.overflowed(self.group(print));
+                }
             }
         }
         later(decision, at - now).map(|allowed| (allowed, taken))
     }
 
-    /// Gives the key a free slot, which begins with the shared state and `cost` units more, if there is one.
-    fn settle(&self, print: Print, cost: u64, now: Timestamp) -> Option<Taken<A>> {
+    /// Gives the key a free slot, if there is one, whose word was found to be what `begin` is told, and which begins as that
+    /// makes it.
+    fn settle<T>(
+        &self,
+        print: Print,
+        now: Timestamp,
+        begin: impl Fn(Slot<'_>, u64) -> Result<T, Moved>,
+    ) -> Option<Taken<T>> {
         let vacant = |slot: Slot| slot.fingerprint.load(Ordering::Relaxed) == VACANT;
         let recovered = |slot: Slot| {
             let found = slot.fingerprint.load(Ordering::Relaxed);
             self.algorithm_of(found).recovered_word(self.place(slot), now).is_some()
         };
-        self.settle_in(print, vacant, cost, now).or_else(|| self.settle_in(print, recovered, cost, now))
+        self.settle_in(print, vacant, now, &begin).or_else(|| self.settle_in(print, recovered, now, &begin))
     }
 
     /// As [`settle`](Self::settle), in a slot that is `free`.
-    fn settle_in(&self, print: Print, free: impl Fn(Slot) -> bool, cost: u64, now: Timestamp) -> Option<Taken<A>> {
+    fn settle_in<T>(
+        &self,
+        print: Print,
+        free: impl Fn(Slot) -> bool,
+        now: Timestamp,
+        begin: &impl Fn(Slot<'_>, u64) -> Result<T, Moved>,
+    ) -> Option<Taken<T>> {
         let sets = self.candidates(print).map(|set| {
             let slots: [Slot<'_>; SLOTS] =
                 core::array::from_fn(|nth| self.set(set).slot(lines(print)[nth / LINE] * LINE + nth % LINE));
@@ -426,11 +499,17 @@ impl<A: Plan> Table<A> {
         // The first of its sets that has two to spare; if none has, the first that has one.
         let spare =
             |least: usize| sets.iter().filter(move |slots| slots.iter().flatten().count() >= least).flatten().flatten();
-        spare(2).chain(spare(1)).find_map(|&slot| self.give(slot, print, cost, now))
+        spare(2).chain(spare(1)).find_map(|&slot| self.give(slot, print, now, begin))
     }
 
     /// Gives a free slot to the key, unless it turns out not to have recovered.
-    fn give(&self, slot: Slot<'_>, print: Print, cost: u64, now: Timestamp) -> Option<Taken<A>> {
+    fn give<T>(
+        &self,
+        slot: Slot<'_>,
+        print: Print,
+        now: Timestamp,
+        begin: &impl Fn(Slot<'_>, u64) -> Result<T, Moved>,
+    ) -> Option<Taken<T>> {
         let found = slot.fingerprint.load(Ordering::Relaxed);
         let word = match found {
             VACANT => slot.word.load(Ordering::Relaxed),
@@ -438,8 +517,7 @@ impl<A: Plan> Table<A> {
         };
         // Release, with the swap of the word that follows: who sees the new word sees the mark.
         slot.fingerprint.store(BUSY, Ordering::Release);
-        let shared = (self.shared(print), self.begun);
-        let begun = self.algorithm_of(print.tagged).begin(self.place(slot), word, shared, cost, now);
+        let begun = begin(slot, word);
         if begun.is_ok() && found != VACANT {
             // Before the old key can be missed.
             let group = slot.number / SLOTS / GROUP;
@@ -448,6 +526,34 @@ impl<A: Plan> Table<A> {
         }
         slot.fingerprint.store(if begun.is_ok() { print.tagged } else { found }, Ordering::Release);
         begun.ok().map(|taken| Taken { slot: slot.number, taken })
+    }
+
+    /// Brings every state of the tag that there is over to what its algorithm has become: what newcomers share first, and then
+    /// slot by slot. `act` is told the time before which no newcomer begins there.
+    ///
+    /// Newcomers wait while it is at their sets. Whoever finds a slot brought over finds what is shared brought over as well.
+    pub(super) fn bring_over(&self, tag: u64, act: impl Fn(Place<'_>, Timestamp)) {
+        let groups = self.sets.div_ceil(GROUP);
+        for group in 0..groups {
+            let latch = self.latch(group);
+            let _held = latch.hold();
+            let shared = self.shared_by(group, tag as usize);
+            // 0 says that no newcomer ever had to share it.
+            if shared.word.load(Ordering::Relaxed) != 0 {
+                act(shared, latch.floor());
+            }
+        }
+        for group in 0..groups {
+            let latch = self.latch(group);
+            let _held = latch.hold();
+            for number in group * GROUP * SLOTS..self.sets.min((group + 1) * GROUP) * SLOTS {
+                let slot = self.slot(number);
+                let found = slot.fingerprint.load(Ordering::Relaxed);
+                if found != VACANT && tag_of::<A>(found) == tag {
+                    act(self.place(slot), latch.floor());
+                }
+            }
+        }
     }
 
     /// Whether the key has a slot, which if it was of another tag is now one of its present tag. Only for who holds the
@@ -459,8 +565,9 @@ impl<A: Plan> Table<A> {
         if found != print.tagged {
             slot.fingerprint.store(BUSY, Ordering::Release);
             // Whoever swaps a word of the old tag in the meantime makes this look again, and finds the new tag afterwards.
-            let Ok(()) =
-                self.algorithm_of(print.tagged).carry_over(self.place(slot), Sole, self.algorithm_of(found), now);
+            let (to, from) = (self.algorithm_of(print.tagged), self.algorithm_of(found));
+            // A word of another quota says nothing about places in line.
+            let Ok(()) = self.returns(print).count(|| to.carry_over(self.place(slot), Sole, from, now));
             slot.fingerprint.store(print.tagged, Ordering::Release);
         }
         true
@@ -504,20 +611,29 @@ impl<A: Plan> Table<A> {
         print.draw(0, self.sets) / GROUP
     }
 
-    fn latch(&self, group: usize) -> Latch<'_> {
+    pub(super) fn latch(&self, group: usize) -> Latch<'_> {
         Latch::new(&self.latches[group * (self.plan.tags() + 1)])
+    }
+
+    fn returns(&self, print: Print) -> &Returns {
+        // Three numbers are taken by the sets.
+        &self.returns[print.draw(3, self.returns.len())]
     }
 
     /// The state that the key shares with other newcomers of its tag if it finds no slot.
     fn shared(&self, print: Print) -> Place<'_> {
+        self.shared_by(self.group(print), tag_of::<A>(print.tagged) as usize)
+    }
+
+    /// The state that the newcomers of a tag share in a group.
+    pub(super) fn shared_by(&self, group: usize, tag: usize) -> Place<'_> {
         let tags = self.plan.tags();
-        let (group, tag) = (self.group(print), tag_of::<A>(print.tagged) as usize);
         let word = &self.latches[group * (tags + 1) + 1 + tag];
         Place { word, beside: self.nth(&self.beside_shared, group * tags + tag) }
     }
 
     #[inline(always)]
-    fn algorithm_of(&self, fingerprint: u64) -> &A::Algorithm {
+    pub(super) fn algorithm_of(&self, fingerprint: u64) -> &A::Algorithm {
         self.plan.algorithm(tag_of::<A>(fingerprint))
     }
 
@@ -534,12 +650,12 @@ impl<A: Plan> Table<A> {
     }
 
     /// The slot of this number.
-    fn slot(&self, number: usize) -> Slot<'_> {
+    pub(super) fn slot(&self, number: usize) -> Slot<'_> {
         self.set(number / SLOTS).slot(number % SLOTS)
     }
 
     #[inline(always)]
-    fn place<'a>(&'a self, slot: Slot<'a>) -> Place<'a> {
+    pub(super) fn place<'a>(&'a self, slot: Slot<'a>) -> Place<'a> {
         Place { word: slot.word, beside: self.nth(&self.beside, slot.number) }
     }
 
@@ -548,6 +664,86 @@ impl<A: Plan> Table<A> {
     fn nth<'a>(&self, all: &'a [AtomicU64], nth: usize) -> &'a [AtomicU64] {
         // Nothing, for all algorithms but the log.
         if all.is_empty() { all } else { &all[nth * self.each_beside..][..self.each_beside] }
+    }
+}
+
+/// What can be done ahead of time, if the algorithm can.
+#[cfg(feature = "std")]
+impl<A: Plan> Table<A>
+where
+    A::Algorithm: Bookable,
+{
+    /// Books what is asked for of the key, if it is its turn in time. There is nothing to close if it was taken from the
+    /// shared state.
+    pub(crate) fn book(&self, print: Print, request: &Request) -> Answer<Option<Taken<Booked>>> {
+        let rule = self.algorithm_of(print.tagged);
+        let line = self.ledger.hold(self.returns(print));
+        let book = |slot: Slot<'_>| {
+            let answer = algorithm::book(rule, self.place(slot), self.found(slot, print), request)?;
+            Ok(answer.map(|(allowed, taken)| (allowed, Some(Taken { slot: slot.number, taken }))))
+        };
+        let (allowed, taken) = match self.with_slot(print, request.now, book) {
+            Ok(answer) => answer,
+            Err(held) => self.book_newcomer(&held, print, request),
+        }?;
+        let enter = |Taken { slot, taken }| Taken { slot, taken: line.enter(print.untagged(A::TAG_BITS), taken) };
+        Ok((allowed, taken.map(enter)))
+    }
+
+    /// Books for a key that has no slot, with the latches of its sets held.
+    #[cold]
+    fn book_newcomer(&self, held: &Held<'_>, print: Print, request: &Request) -> Answer<Option<Taken<Step>>> {
+        let rule = self.algorithm_of(print.tagged);
+        let Request { cost, leave, longest, now } = *request;
+        let (shared, at) = ((self.shared(print), self.begun), held.floor(now));
+        let request = Request { now: at, longest: longest.saturating_sub(at - now), ..*request };
+        let answer = algorithm::book_unseen(rule, shared, &request);
+        let answer = match answer {
+            Ok(allowed) if cost > 0 => {
+                let begin =
+                    |slot: Slot<'_>, word| algorithm::begin_booked(rule, self.place(slot), word, shared, &request);
+                if let Some(taken) = self.settle(print, at, begin) {
+                    Ok((allowed, Some(taken)))
+                } else {
+                    self.counters.overflowed(self.group(print));
+                    rule.check_shared(shared.0, self.begun, cost, leave, at).map(|allowed| (allowed, None))
+                }
+            }
+            answer => answer.map(|allowed| (allowed, None)),
+        };
+        match answer {
+            Ok((allowed, taken)) => later(Ok(allowed), at - now).map(|allowed| (allowed, taken)),
+            Err(denied) => later(Err(denied), at - now).map(|allowed| (allowed, None)),
+        }
+    }
+
+    /// Ends a booking of which `kept` units are kept, and puts the others back, as many as time has not reached.
+    pub(crate) fn close(&self, print: Print, booked: Taken<Booked>, kept: u64, latest: impl Fn() -> Timestamp) {
+        let rule = self.algorithm_of(print.tagged);
+        self.ledger.close(booked.taken, kept, self.returns(print), |step, cost, end| {
+            let put_back = |slot: Slot<'_>| {
+                if slot.number == booked.slot {
+                    algorithm::put_back(rule, self.place(slot), self.found(slot, print), (step, cost), end, &latest)
+                } else {
+                    Ok(0)
+                }
+            };
+            self.with_slot(print, latest(), put_back).unwrap_or(0)
+        });
+    }
+
+    /// Takes `cost` units of the key, whether they pass or not; from the shared state, if there is no room for it.
+    pub(crate) fn charge(&self, print: Print, cost: u64, now: Timestamp) {
+        let rule = self.algorithm_of(print.tagged);
+        let charge = |slot| algorithm::charge(rule, self.place(slot), self.found(slot, print), cost, now);
+        if let Err(held) = self.with_slot(print, now, charge) {
+            let (shared, at) = ((self.shared(print), self.begun), held.floor(now));
+            let begin = |slot: Slot<'_>, word| algorithm::begin_charged(rule, self.place(slot), word, shared, cost, at);
+            if cost > 0 && self.settle(print, at, begin).is_none() {
+                algorithm::charge_shared(rule, shared, cost, at);
+                self.counters.overflowed(self.group(print));
+            }
+        }
     }
 }
 
@@ -591,7 +787,7 @@ fn lines(print: Print) -> [usize; LINES] {
 }
 
 #[inline(always)]
-fn tag_of<A: Plan>(fingerprint: u64) -> u64 {
+pub(super) fn tag_of<A: Plan>(fingerprint: u64) -> u64 {
     fingerprint & ((1 << A::TAG_BITS) - 1)
 }
 

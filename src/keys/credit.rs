@@ -241,8 +241,10 @@ impl CreditTable {
     }
 
     /// The credits of `family` from now on. Returns those that it had, if it had any.
-    pub fn open(&self, family: KeyId, credits: Credits) -> Option<Arc<Credits>> {
-        self.accounts.write().insert(family, Arc::new(credits))
+    ///
+    /// Families that are given the same `Arc` share its credits: all keys of an owner, say.
+    pub fn open(&self, family: KeyId, credits: impl Into<Arc<Credits>>) -> Option<Arc<Credits>> {
+        self.accounts.write().insert(family, credits.into())
     }
 
     /// The credits of `family`; `None` if it has none to count.

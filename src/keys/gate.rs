@@ -81,7 +81,8 @@ impl<S: KeyStore, A> Gate<S, A> {
     ///
     /// An attempt takes a unit before its key is looked at and has it given back unless it proves to be a guess, so that
     /// no number of attempts at once is more than the limit. Its burst must therefore be more than the requests that one
-    /// address may have in verification at the same moment.
+    /// address may have in verification at the same moment; and a [`KeyedLimiter`](crate::KeyedLimiter) should have room
+    /// for all addresses that fail within its period, as those beyond share one state, which gets nothing back.
     #[must_use]
     pub fn throttle(self, failures: impl LimitBy<A> + Send + Sync + 'static) -> Self {
         Self { throttle: Some(Box::new(failures)), ..self }
@@ -149,18 +150,36 @@ impl<S: KeyStore, A> Gate<S, A> {
         }
     }
 
+    /// Stores the digest under the current scheme that a request was granted with, in place of the older one; as
+    /// [`Keyring::upgrade`], to be called after each grant and doing nothing for most.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the store reports.
+    pub fn upgrade(&self, grant: &Grant<S::Meta>) -> Result<(), S::Error>
+    where
+        S::Meta: Clone,
+    {
+        self.keyring.store_upgrade(&grant.record, grant.upgrade)
+    }
+
     /// Steps 2 and 3: the record of the key, if it is one.
     fn verify(&self, presented: &[u8], attempt: &Attempt<'_, A>) -> Result<Proved<S::Meta>, Refusal<S::Error>> {
-        if let Some(throttle) = &self.throttle {
-            throttle.check_n(&attempt.from, 1).map_err(Refusal::Throttled)?;
-        }
-        let answer = self.prove(presented, attempt.now);
-        match &answer {
-            Err(Refusal::Key(error)) if error.is_guess() => self.usage.count_failure(),
-            _ => {
-                if let Some(throttle) = &self.throttle {
-                    throttle.refund(&attempt.from, 1);
-                }
+        let mut answer = Err(Refusal::Missing);
+        let mut is_guess = || {
+            answer = self.prove(presented, attempt.now);
+            let guessed = matches!(&answer, Err(Refusal::Key(error)) if error.is_guess());
+            if guessed {
+                self.usage.count_failure();
+            }
+            guessed
+        };
+        match &self.throttle {
+            Some(throttle) => {
+                throttle.check_and(&attempt.from, 1, &mut |_| is_guess()).map_err(Refusal::Throttled)?;
+            }
+            None => {
+                is_guess();
             }
         }
         answer
@@ -189,33 +208,36 @@ impl<S: KeyStore, A> Gate<S, A> {
         if let Some(missing) = attempt.scopes.iter().position(|&scope| !record.scopes.grants(scope)) {
             return Err(Refusal::Scope { missing });
         }
-        // Taken one after the other, and given back if a later one refuses.
-        let undo = |taken: &[Limit<Record<S::Meta>>]| {
-            for limit in taken {
-                limit.refund(record, attempt.cost);
-            }
-        };
         let mut said = Vec::new();
-        for (index, limit) in self.limits.iter().enumerate() {
-            match limit.check_n(record, attempt.cost) {
-                Ok(allowed) => {
-                    // Not before one has passed: a refusal by the first allocates nothing.
-                    said.reserve_exact(self.limits.len() - index);
-                    said.push(allowed);
-                }
-                Err(denied) => {
-                    undo(&self.limits[..index]);
-                    return Err(Refusal::Limited { limit: index, denied });
-                }
-            }
-        }
-        let account = self.credits.get(&record.family);
-        match account.map(|credits| credits.spend(attempt.cost, attempt.now)).transpose() {
-            Ok(credits) => Ok((said, credits)),
-            Err(exhausted) => {
-                undo(&self.limits);
-                Err(Refusal::Credits(exhausted))
-            }
+        let credits = self.take(0, record, attempt, &mut said)?;
+        Ok((said, credits))
+    }
+
+    /// Takes the limits from `index` on, and then the credits: all of them or none. What each has `said`, and the credits that
+    /// are left.
+    fn take(
+        &self,
+        index: usize,
+        record: &Record<S::Meta>,
+        attempt: &Attempt<'_, A>,
+        said: &mut Vec<Allowed>,
+    ) -> Result<Option<u64>, Refusal<S::Error>> {
+        let Some(limit) = self.limits.get(index) else {
+            let account = self.credits.get(&record.family);
+            let left = account.map(|credits| credits.spend(attempt.cost, attempt.now)).transpose();
+            return left.map_err(Refusal::Credits);
+        };
+        let mut rest = Ok(None);
+        let decision = limit.check_and(record, attempt.cost, &mut |allowed| {
+            // Not before one has passed: a refusal by the first allocates nothing.
+            said.reserve_exact(self.limits.len() - index);
+            said.push(*allowed);
+            rest = self.take(index + 1, record, attempt, said);
+            rest.is_ok()
+        });
+        match decision {
+            Ok(_) => rest,
+            Err(denied) => Err(Refusal::Limited { limit: index, denied }),
         }
     }
 }
@@ -272,7 +294,7 @@ pub struct Grant<M = ()> {
     pub limits: Vec<Allowed>,
     /// The credits that are left, if the key's family has any to count.
     pub credits: Option<u64>,
-    /// The digest to store in place of the record's, which is under an older scheme.
+    /// The digest to store in place of the record's, which is under an older scheme: [`Gate::upgrade`].
     pub upgrade: Option<Digest>,
 }
 

@@ -113,7 +113,8 @@ impl<M> NewKey<M> {
     /// returns a digest under the current scheme, to be stored. Import only what has 112 random bits or more; shorter
     /// secrets need a slow hash, which this is not.
     ///
-    /// The id is derived from the digest, so that importing twice finds the record of the first time. The prefix is that
+    /// The id is derived from the digest, so that importing twice finds the record of the first time. (A token that has the
+    /// form of ours is looked up by the id that it names: give the record that one.) The prefix is that
     /// of the keys which rotations of this one will issue.
     pub fn import(self, sha256: [u8; 32]) -> Record<M> {
         self.record(KeyId::of_foreign(&sha256), Digest::from_parts(Scheme::ForeignSha256, sha256))
@@ -147,6 +148,10 @@ pub(super) fn draw_key<R: TryCryptoRng + ?Sized>(
 ) -> Result<(ApiKey, Digest), IssueError<R::Error>> {
     let id = KeyId::from_digits(*draw::characters::<{ KeyId::LEN }, R>(generator)?);
     let secret = draw::characters::<SECRET_LEN, R>(generator)?;
+    // A generator that is cloned for each draw: half of the secret would be public. By chance, 62^-16.
+    if secret.starts_with(id.as_str().as_bytes()) {
+        return Err(IssueError::Stuck);
+    }
     let key = ApiKey::new(prefix, &id, &secret);
     let digest = digester.digest(&key.token());
     Ok((key, digest))
@@ -169,7 +174,7 @@ pub enum IssueError<E> {
     #[error("generator: {0}")]
     Generator(E),
 
-    /// The generator returns the same byte over and over.
+    /// The generator returns the same byte, or the same bytes, over and over.
     #[error("generator: stuck, it returns the same over and over; hand in one that is seeded by the operating system")]
     Stuck,
 }

@@ -170,8 +170,9 @@ impl<S: KeyStore> Keyring<S> {
     /// Rotates a key: issues one that takes its place, and lets it retire after `grace`; see [`Record::rotate`].
     ///
     /// The new record is inserted first, and only then the old one swapped for one that retires, which decides between
-    /// rotations that race: one of them wins. A failure in between leaves a record whose secret nobody was told, and the
-    /// old key as it was; or retired, if the store has made the swap and could not say so: then issue another.
+    /// rotations that race: one of them wins. A failure in between leaves the old key as it was and a record whose
+    /// secret nobody was told. A store that cannot say whether it has swapped may have: then the old key retires, and
+    /// nobody has its successor. To rotate it again, have a [`change`](Self::change) set [`Record::retires_at`] to `None`.
     ///
     /// # Errors
     ///
@@ -222,8 +223,16 @@ impl<S: KeyStore> Keyring<S> {
     where
         S::Meta: Clone,
     {
-        if let Some(digest) = verified.upgrade {
-            let _ = self.store.update(Record { digest, ..(*verified.record).clone() })?;
+        self.store_upgrade(&verified.record, verified.upgrade)
+    }
+
+    /// As [`upgrade`](Self::upgrade), from the parts.
+    pub(super) fn store_upgrade(&self, record: &Record<S::Meta>, upgrade: Option<Digest>) -> Result<(), S::Error>
+    where
+        S::Meta: Clone,
+    {
+        if let Some(digest) = upgrade {
+            let _ = self.store.update(Record { digest, ..record.clone() })?;
         }
         Ok(())
     }

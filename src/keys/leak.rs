@@ -10,16 +10,17 @@ impl Prefix {
     /// A regular expression for scanners of leaked secrets: it matches every key with this prefix, inside of any text.
     ///
     /// In the syntax that all engines share. What it matches is a key if [`Token::parse`](super::Token::parse) reads it, as
-    /// the checksum then fits: one in four billion strings of the right form does by chance.
+    /// the checksum then fits: one in four billion strings of the right form does by chance. It asks for no end of a word,
+    /// as a key may stand in the middle of one: `%3Dtg_live_…`, `\ntg_live_…`.
     ///
     /// ```
     /// use tollgate::keys::Prefix;
     ///
-    /// assert_eq!(Prefix::literal("tg_live").scanner_pattern(), r"\btg_live_[0-9A-Za-z]{54}\b");
+    /// assert_eq!(Prefix::literal("tg_live").scanner_pattern(), "tg_live_[0-9A-Za-z]{54}");
     /// ```
     #[must_use]
     pub fn scanner_pattern(&self) -> String {
-        format!(r"\b{self}_[0-9A-Za-z]{{{}}}\b", TAIL_LEN - 1)
+        format!("{self}_[0-9A-Za-z]{{{}}}", TAIL_LEN - 1)
     }
 }
 

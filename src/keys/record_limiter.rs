@@ -9,7 +9,7 @@ use core::{
 
 use super::{KeyId, LimitBy, Quotas, Record, lock::Lock};
 use crate::{
-    Algorithm, Clock, Decision, KeyedLimiter, MonotonicClock, SecretState, Tiers,
+    Algorithm, Allowed, Clock, Decision, Headroom, KeyedLimiter, Limiter, MonotonicClock, SecretState, Tiers,
     keyed::{Resolver, TiersError},
 };
 
@@ -182,6 +182,11 @@ impl<M, A: Algorithm, C: Clock> LimitBy<Record<M>> for RecordLimiter<A, C> {
 
     fn refund(&self, record: &Record<M>, cost: u64) {
         self.limiter.refund(&self.subject(record), cost);
+    }
+
+    fn check_and(&self, record: &Record<M>, cost: u64, agree: &mut dyn FnMut(&Allowed) -> bool) -> Decision {
+        let subject = self.limiter.key(&self.subject(record));
+        subject.check_and(cost, Headroom::NONE, subject.now(), agree)
     }
 }
 

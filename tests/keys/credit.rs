@@ -201,3 +201,16 @@ fn a_table_has_an_account_per_family() {
     assert_eq!((before.balance(secs(0)), table.get(&family).unwrap().balance(secs(0))), (3, 9));
     assert!(table.close(&family).is_some() && table.get(&family).is_none());
 }
+
+/// A balance for each key of an owner's: whoever has more keys spends more.
+#[test]
+fn families_can_share_an_account() {
+    let table = CreditTable::new();
+    let families = ["0123456789ABCDEF", "0123456789abcdef"].map(|id| id.parse().unwrap());
+    let account = Arc::new(Credits::new(CreditPlan::prepaid(5).unwrap(), secs(0)));
+    for family in families {
+        table.open(family, account.clone());
+    }
+    let spend = |family| table.get(family).unwrap().spend(3, secs(0)).is_ok();
+    assert_eq!((spend(&families[0]), spend(&families[1]), account.balance(secs(0))), (true, false, 2));
+}

@@ -163,6 +163,14 @@ fn a_foreign_digest_is_hashed_anew_on_first_use() {
     // A rotation of it is a key of ours.
     let rotated = record.rotate(core::time::Duration::ZERO, NOW, &digester, &mut super::generator(1)).unwrap();
     assert!(rotated.issued.key.expose_secret().starts_with("tg_live_"));
+    // A token that has the form of ours names its id, and is found under that one alone.
+    let issued = issue(&Digester::plain(), 9);
+    let text = issued.key.expose_secret().as_bytes();
+    let record = NewKey::new(super::PREFIX, "acme").import(tollgate::keys::leak_digest(text));
+    let token = digester.read(text).unwrap();
+    assert_ne!(token.id(), record.id);
+    let record = Record { id: token.id(), ..record };
+    assert!(digester.verify(&token, Some(&record), NOW).unwrap().is_some());
     // Nothing of any size but a sensible one is hashed.
     assert!(digester.read(b"").is_err());
     assert!(digester.read(&[b'x'; 512]).is_ok());

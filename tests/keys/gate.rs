@@ -6,10 +6,10 @@ use std::{
 };
 
 use tollgate::{
-    Decision, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, RateLimiter, TokenBucket,
+    Decision, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, RateLimiter, TokenBucket,
     keys::{
         Attempt, CreditPlan, Credits, Digester, Gate, HangOn, Issued, KeyError, KeyId, KeyStore, Keyring, LimitBy,
-        MemoryStore, NewKey, Presented, Quotas, Record, RecordLimiter, Refusal, Scope, Status, UnixTime, Write,
+        MemoryStore, NewKey, Presented, Quotas, Record, RecordLimiter, Refusal, Scheme, Scope, Status, UnixTime, Write,
     },
 };
 
@@ -307,6 +307,28 @@ fn a_rotated_key_shares_its_limits_and_its_credits() {
     assert!(matches!(world.refused(&world.attempt()), Refusal::Limited { limit: 0, .. }));
 }
 
+/// A digest that another issuer made, found through the gate: it is hashed anew on first use, and then is ours.
+#[test]
+fn what_a_grant_upgrades_can_be_stored() {
+    let digester = Digester::peppered(1, &[1; 32]).unwrap().with_foreign();
+    let gate: Gate<_, ()> = Gate::new(Keyring::new(digester, MemoryStore::new()));
+    let record = NewKey::new(PREFIX, "acme").import(tollgate::keys::leak_digest(b"their key"));
+    let id = record.id;
+    assert_eq!(gate.keyring().store().insert(record), Ok(Write::Done));
+    let check = || gate.check(&Attempt::new("their key", (), NOW)).unwrap();
+    let first = check();
+    assert_eq!(first.upgrade.map(|digest| digest.scheme()), Some(Scheme::HmacSha256 { pepper: 1 }));
+    gate.upgrade(&first).unwrap();
+    let second = check();
+    assert_eq!((second.record.version, second.upgrade.is_none()), (1, true));
+    gate.upgrade(&second).unwrap();
+    // The record of before the upgrade must not come back over what has happened since.
+    gate.keyring().revoke(&id).unwrap();
+    gate.upgrade(&first).unwrap();
+    let stored = gate.keyring().store().get(&id).unwrap().unwrap();
+    assert_eq!((stored.version, stored.status), (2, Status::Revoked));
+}
+
 /// A limiter that writes down what it is asked, in which order.
 struct Scribe(&'static str, Arc<Mutex<Vec<String>>>, RateLimiter<TokenBucket, ManualClock>);
 
@@ -348,6 +370,38 @@ fn the_steps_are_in_their_order() {
     assert_eq!(check(good, &[READ]), "check throttle, refund throttle");
     assert_eq!(check(good, &[]), "check throttle, refund throttle, check a, check b, check c");
     assert_eq!(check(good, &[]), "check throttle, refund throttle, check a, check b, refund a");
+}
+
+/// A limit that refuses, and is slow about it: meanwhile a minute passes, and another request of the same family comes.
+struct Late(Arc<RecordLimiter<FixedWindow, ManualClock>>, ManualClock);
+
+impl LimitBy<Record> for Late {
+    fn check_n(&self, record: &Record, _: u64) -> Decision {
+        self.1.advance(Duration::from_secs(60));
+        self.0.check_n(record, 1).expect("the next window has room");
+        RateLimiter::with_clock(bucket(1), self.1.clone()).check_n(2)
+    }
+
+    fn refund(&self, _: &Record, _: u64) {
+        panic!("nothing was taken");
+    }
+}
+
+// A refund would take the other request's unit for its own, which is of a window that has ended.
+#[test]
+fn a_late_refusal_gives_back_nothing_of_others() {
+    let clock = ManualClock::new();
+    let window = FixedWindow::new(Quota::per_minute(2)).unwrap();
+    let shared = RecordLimiter::with_clock(HangOn::Family, [window], Quotas::new(0), 100, clock.clone()).unwrap();
+    let shared = Arc::new(shared);
+    let gate = Gate::new(Keyring::new(Digester::plain(), MemoryStore::new()))
+        .limit(shared.clone())
+        .limit(Late(shared.clone(), clock));
+    let issued = gate.keyring().issue(NewKey::new(PREFIX, "acme"), &mut generator(1)).unwrap();
+    let refused = gate.check(&Attempt::new(issued.key.expose_secret(), address(HERE), NOW));
+    assert!(matches!(refused, Err(Refusal::Limited { limit: 1, .. })));
+    let left = |cost| shared.check_n(&issued.record, cost);
+    assert_eq!(left(0).unwrap().remaining, 1);
 }
 
 #[test]

@@ -88,6 +88,14 @@ fn a_generator_that_is_stuck_is_found_out() {
     }
 }
 
+/// A generator that is cloned for each draw: the id, which is public, was the first half of the secret.
+#[test]
+fn a_generator_that_repeats_itself_is_found_out() {
+    let mut repeating = Told(|bytes: &mut [u8]| generator(1).try_fill_bytes(bytes));
+    let error = NewKey::new(PREFIX, "").issue(&Digester::plain(), &mut repeating).unwrap_err();
+    assert_eq!(error, IssueError::Stuck);
+}
+
 /// A generator's failure that is passed over, so that the buffer's zeros become the key.
 #[test]
 fn a_generator_that_fails_issues_nothing() {

@@ -186,6 +186,44 @@ fn errors_say_what_would_be_right() {
     assert_eq!(keyring.revoke(&issued.key.id()), Err(ChangeError::Contended));
 }
 
+/// A store that swaps and fails to say so: the key has a successor that nobody has, and could not be rotated again.
+#[test]
+fn a_rotation_of_unknown_end_can_be_taken_back() {
+    struct Mute(MemoryStore);
+    impl KeyStore for Mute {
+        type Meta = ();
+        type Error = &'static str;
+        fn get(&self, id: &KeyId) -> Result<Option<Arc<Record>>, Self::Error> {
+            let Ok(record) = self.0.get(id);
+            Ok(record)
+        }
+        fn insert(&self, record: Record) -> Result<Write, Self::Error> {
+            let Ok(write) = self.0.insert(record);
+            Ok(write)
+        }
+        fn update(&self, record: Record) -> Result<Write, Self::Error> {
+            let Ok(_) = self.0.update(record);
+            Err("no answer")
+        }
+    }
+    let keyring = Keyring::new(Digester::plain(), Mute(MemoryStore::new()));
+    let issued = keyring.issue(NewKey::new(PREFIX, "acme"), &mut generator(1)).unwrap();
+    let (id, text) = (issued.key.id(), issued.key.expose_secret().as_bytes());
+    let failed = keyring.rotate(&id, Duration::ZERO, NOW, &mut generator(2)).unwrap_err();
+    assert_eq!(failed, ChangeError::Unavailable("no answer"));
+    assert_eq!(keyring.verify(text, NOW).unwrap_err(), VerifyError::Key(KeyError::Expired { at: NOW }));
+
+    let keyring = Keyring::new(Digester::plain(), &keyring.store().0);
+    assert_eq!(keyring.rotate(&id, Duration::ZERO, NOW, &mut generator(3)).unwrap_err(), ChangeError::Rotated);
+    let take_back = |record: &mut Record| {
+        record.retires_at = None;
+        Ok(())
+    };
+    keyring.change(&id, take_back).unwrap();
+    assert!(keyring.verify(text, NOW).is_ok());
+    assert!(keyring.rotate(&id, Duration::ZERO, NOW, &mut generator(3)).is_ok());
+}
+
 #[test]
 fn an_upgrade_is_stored_once_and_only_over_what_was_verified() {
     let issued = {

@@ -4,9 +4,9 @@
 //! refund takes back no more than is in use, and at once no more than the burst.
 
 use num_bigint::BigUint;
-use tollgate::{Quota, Timestamp};
+use tollgate::{Carry, Quota, Timestamp};
 
-use super::Oracle;
+use super::{Adjust, Oracle};
 
 const HOUR: u64 = 3_600_000_000_000;
 
@@ -116,6 +116,8 @@ pub(crate) struct QuantisedBucket {
     quota: Quota,
     leaky: bool,
     lacking: u64,
+    /// The bits of a word.
+    bits: u32,
     fraction_bits: u32,
     wraps: bool,
     /// `c`.
@@ -125,13 +127,19 @@ pub(crate) struct QuantisedBucket {
 impl QuantisedBucket {
     /// A bucket that begins at `start` and lacks that many units then.
     pub(crate) fn new(quota: Quota, leaky: bool, lacking: u64, start: u128) -> Self {
+        Self::within(quota, 64, leaky, lacking, start)
+    }
+
+    /// The same, whose words have so many bits.
+    pub(crate) fn within(quota: Quota, bits: u32, leaky: bool, lacking: u64, start: u128) -> Self {
         let most = BigUint::from(tokens_in(Timestamp::HORIZON.as_nanos(), quota)) + burst(quota);
-        let fits = |bits: &u32| (&most << *bits) <= BigUint::from(u64::MAX);
+        let fits = |fraction: &u32| (&most << *fraction) < BigUint::from(1_u8) << bits;
         let fraction_bits = (0..64).rev().find(fits);
         let mut oracle = Self {
             quota,
             leaky,
             lacking,
+            bits,
             fraction_bits: fraction_bits.unwrap_or(0),
             wraps: fraction_bits.is_none(),
             spent: BigUint::ZERO,
@@ -152,15 +160,45 @@ impl QuantisedBucket {
     fn in_use(&self, at: u128) -> BigUint {
         let generated = self.generated(at);
         if self.wraps {
-            let modulus = BigUint::from(1_u8) << 64;
+            let modulus = BigUint::from(1_u8) << self.bits;
             let ahead = (&self.spent % &modulus + &modulus - generated % &modulus) % modulus;
-            let reach = burst(self.quota) + tokens_in(HOUR, self.quota) as u64;
-            if ahead <= reach.into() { ahead } else { BigUint::ZERO }
+            if ahead <= self.reach() { ahead } else { BigUint::ZERO }
         } else if self.spent > generated {
             &self.spent - generated
         } else {
             BigUint::ZERO
         }
+    }
+}
+
+/// `dividend / divisor`, rounded up.
+fn ceil(dividend: BigUint, divisor: &BigUint) -> BigUint {
+    (dividend + divisor - 1_u8) / divisor
+}
+
+impl QuantisedBucket {
+    /// How far ahead counts as the future, where numbers are compared modulo.
+    fn reach(&self) -> BigUint {
+        (burst(self.quota) + tokens_in(HOUR, self.quota) as u64).into()
+    }
+}
+
+impl Adjust for QuantisedBucket {
+    fn set_quota(&mut self, quota: Quota, carry: Carry, now: u128) {
+        let new = Self::within(quota, self.bits, self.leaky, 0, now);
+        let (used, most) = (self.in_use(now), self.units(self.limit()));
+        let carried = match carry {
+            Carry::Absolute => ceil(used << new.fraction_bits, &(BigUint::from(1_u8) << self.fraction_bits)),
+            Carry::Proportional => ceil(used * new.units(new.limit()), &most),
+        };
+        // The most that a word holds: a bucket that is empty at the horizon.
+        let most = if new.wraps {
+            new.reach()
+        } else {
+            new.generated(Timestamp::HORIZON.as_nanos().into()) - new.generated(now) + new.units(new.limit())
+        };
+        let spent = new.generated(now) + carried.min(most);
+        *self = Self { spent, ..new };
     }
 }
 
@@ -188,7 +226,7 @@ impl Oracle for QuantisedBucket {
     fn give_back(&mut self, cost: u64, now: u128) {
         let returned = self.in_use(now).min(self.units(cost.min(self.limit())));
         if self.wraps {
-            self.spent += BigUint::from(1_u8) << 64;
+            self.spent += BigUint::from(1_u8) << self.bits;
         }
         self.spent -= returned;
     }
@@ -197,7 +235,7 @@ impl Oracle for QuantisedBucket {
         self.spent = match (self.lacking, self.wraps) {
             (0, false) => BigUint::ZERO,
             // As far from the future as can be.
-            (0, true) => self.generated(now) + (BigUint::from(1_u8) << 63),
+            (0, true) => self.generated(now) + (BigUint::from(1_u8) << (self.bits - 1)),
             (lacking, _) => self.generated(now) + self.units(lacking),
         };
     }

@@ -21,7 +21,7 @@ mod window;
 
 use std::time::Duration;
 
-use tollgate::{Decision, Timestamp};
+use tollgate::{Carry, Decision, Quota, Timestamp};
 
 pub(crate) use self::{
     bucket::{PlainBucket, QuantisedBucket, wraps},
@@ -138,6 +138,15 @@ pub(crate) trait Oracle: Clone {
     fn reset(&mut self, now: Timestamp) {
         self.begin_again(within_horizon(now));
     }
+}
+
+/// A reference limiter whose quota can be changed.
+pub(crate) trait Adjust: Oracle {
+    /// The bits that a word of a live limiter has for its rule.
+    const LIVE_BITS: u32 = 56;
+
+    /// Makes this the quota at `now`: what is in use then stays in use, as many units or as large a share, rounded up.
+    fn set_quota(&mut self, quota: Quota, carry: Carry, now: u128);
 }
 
 /// The nanoseconds of `now`; all times beyond the horizon are one.

@@ -4,9 +4,9 @@
 //! in which anything was admitted or given back if that is later: a time before the window in force counts as its
 //! beginning.
 
-use tollgate::Quota;
+use tollgate::{Carry, Quota, Timestamp};
 
-use super::Oracle;
+use super::{Adjust, Oracle};
 
 /// What was admitted, by window.
 #[derive(Clone, Debug)]
@@ -49,6 +49,34 @@ impl Windows {
     }
 }
 
+impl Windows {
+    /// The same windows under another quota: in the one in force and the one before it so many units count, or are admitted,
+    /// as `[previous, current]` units of the old quota are. A word has so many bits for that, and for the number.
+    fn carried(&self, quota: Quota, counts: [u64; 2], carry: Carry, now: u128, bits_and_counts: (u32, u32)) -> Self {
+        let mut new = Self::new(quota);
+        let in_force = self.in_force(now);
+        let number = if new.length == self.length { in_force } else { now.max(in_force * self.length) / new.length };
+        // Bit by bit.
+        let last = u128::from(Timestamp::HORIZON.as_nanos()) / new.length;
+        let number_bits = (0..128).find(|&bits| last >> bits == 0).expect("so many bits");
+        let (bits, counts_of_word) = bits_and_counts;
+        let most = (1_u128 << ((bits - number_bits) / counts_of_word)) - 1;
+        let carried = |count: u64| {
+            let count = match carry {
+                Carry::Absolute => count.into(),
+                Carry::Proportional => (u128::from(count) * u128::from(new.limit)).div_ceil(self.limit.into()),
+            };
+            count.min(most) as u64
+        };
+        let [previous, current] = counts.map(carried);
+        new.entries.push((number, current));
+        if let Some(before) = number.checked_sub(1) {
+            new.entries.push((before, previous));
+        }
+        new
+    }
+}
+
 /// `limit` units per window; what was admitted in another counts nothing.
 ///
 /// A refund takes units back from the window in force only.
@@ -67,7 +95,8 @@ impl Oracle for FixedOracle {
     }
 
     fn room(&self, at: u128) -> u64 {
-        self.0.limit - self.0.count(self.0.in_force(at))
+        // More than the limit may count if it was made smaller.
+        self.0.limit.saturating_sub(self.0.count(self.0.in_force(at)))
     }
 
     fn recovered(&self, at: u128) -> bool {
@@ -138,5 +167,25 @@ impl Oracle for SlidingOracle {
 
     fn begin_again(&mut self, _now: u128) {
         self.0.entries.clear();
+    }
+}
+
+impl Adjust for FixedOracle {
+    fn set_quota(&mut self, quota: Quota, carry: Carry, now: u128) {
+        let count = self.0.count(self.0.in_force(now));
+        self.0 = self.0.carried(quota, [0, count], carry, now, (Self::LIVE_BITS, 1));
+    }
+}
+
+impl Adjust for SlidingOracle {
+    fn set_quota(&mut self, quota: Quota, carry: Carry, now: u128) {
+        let [previous, current] = self.counts(now);
+        let counts = if quota.period().as_nanos() == self.0.length {
+            [previous, current]
+        } else {
+            let counted = u128::from(previous) * self.0.rest(now) + u128::from(current) * self.0.length;
+            [0, counted.div_ceil(self.0.length) as u64]
+        };
+        self.0 = self.0.carried(quota, counts, carry, now, (Self::LIVE_BITS, 2));
     }
 }

@@ -5,6 +5,8 @@ mod direct;
 mod floor;
 mod keyed;
 mod keys;
+mod lease;
+mod reserve;
 
 pub use keyed::warm_up;
 
@@ -26,10 +28,19 @@ pub struct Case {
 
 /// All cases, in the order in which they are printed.
 pub fn all() -> Vec<Case> {
-    [floor::cases(), direct::cases(), contended::cases(), keyed::cases(), keys::cases(), memory::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        floor::cases(),
+        direct::cases(),
+        contended::cases(),
+        lease::cases(),
+        keyed::cases(),
+        keys::cases(),
+        reserve::cases(),
+        memory::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 impl Case {

@@ -1,0 +1,44 @@
+//! A single limiter's snapshot.
+
+use serde::{Deserialize, Serialize};
+
+use super::{RestoreError, Save, State, header::Header};
+use crate::{Clock, RateLimiter, Timestamp};
+
+/// What is in use of a [`RateLimiter`]; the [module](super) says what comes back of it.
+///
+/// It is plain data for serde, with a version. What is in it is otherwise nobody's business.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    header: Header,
+    state: State,
+}
+
+impl<A: Save, C: Clock> RateLimiter<A, C> {
+    /// What is in use now; needs the feature `serde`.
+    ///
+    /// `wall` is the time by a clock that goes on across a restart, such as the system's time since 1970. Others may use the
+    /// limiter meanwhile; see the [module](crate::snapshot).
+    #[must_use]
+    pub fn snapshot(&self, wall: Option<Timestamp>) -> Snapshot {
+        let now = self.clock().now();
+        Snapshot { header: Header::new(self.algorithm(), now, wall), state: self.algorithm().save(self.place(), now) }
+    }
+
+    /// A limiter by `clock` that goes on from `snapshot`; needs the feature `serde`.
+    ///
+    /// `wall` is the time now by the clock that the snapshot was given a time of. The [module](crate::snapshot) says what
+    /// comes back.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`] if the snapshot is of another algorithm, quota or version, or says what cannot be.
+    pub fn restore(algorithm: A, clock: C, snapshot: &Snapshot, wall: Option<Timestamp>) -> Result<Self, RestoreError> {
+        let shift = snapshot.header.shift(&algorithm, clock.now(), wall)?;
+        let limiter = Self::with_clock(algorithm, clock);
+        match limiter.algorithm().load(limiter.place(), &snapshot.state, &shift) {
+            Some(()) => Ok(limiter),
+            None => Err(RestoreError::Damaged { what: "more is in use than can be, or it is counted in another way" }),
+        }
+    }
+}
