@@ -177,8 +177,8 @@ impl RateLimitLayer {
     /// The same layer, but once the response begins, a request has cost what `settle` says, which is also told what was
     /// taken: less is given back; of more, as much is taken as is left, and no more.
     ///
-    /// What is given back late is given back as by [`Limiter::refund_at`](tollgate::Limiter::refund_at): of the units that
-    /// are in use then, so that within any time no more pass than the limiter allows and what was given back.
+    /// Nothing is given back once time has regained what was taken, as the window has ended, or the bucket would be full by
+    /// now. Until then it is given back as by [`Limiter::refund_at`](tollgate::Limiter::refund_at).
     ///
     /// It is not asked where the service fails without a response, or the client leaves before it begins. Then what was taken
     /// is taken.

@@ -1,13 +1,15 @@
 //! What is refused, how it is answered, what it costs.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{Router, body::Body, routing::get as route};
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
-use tollgate::{FixedWindow, Limiter, ManualClock, Priority, Quota, RateLimiter, TokenBucket};
+use tokio::sync::oneshot;
+use tollgate::{FixedWindow, Limiter, ManualClock, Priority, Quota, RateLimiter, SlidingLog, TokenBucket};
 use tollgate_tower::{LayerError, Policy, RateLimitLayer, Refusal, RequestHead, ResponseHead, identity::ClientAddress};
+use tower::{Layer, Service, service_fn};
 
 use crate::support::*;
 
@@ -156,6 +158,57 @@ async fn a_failure_can_be_free_and_a_size_can_be_charged() {
     // More than is left: what is left, and no more.
     assert_eq!((get(server, "/size/5000").await.status, left()), (200, 0));
     assert_eq!(get(server, "/size/1").await.status, 429);
+}
+
+/// Requests that are kept waiting, window for window, to have all of them given back in one.
+#[tokio::test]
+async fn what_time_has_regained_is_not_given_back() {
+    let five = secs(5);
+    let policy = |number| -> (ManualClock, Policy) {
+        let (clock, quota) = (ManualClock::new(), Quota::new(2, five));
+        let policy = match number {
+            0 => window("q", quota, &clock),
+            1 => global("q", quota, &clock),
+            _ => Policy::global("q", RateLimiter::with_clock(SlidingLog::new(quota).unwrap(), clock.clone())).unwrap(),
+        };
+        (clock, policy)
+    };
+    for number in 0..3 {
+        let (clock, policy) = policy(number);
+        let limits = layer([policy])
+            .settle(|response: &ResponseHead<'_>, cost| if response.status.is_server_error() { 0 } else { cost });
+        let service = limits.layer(service_fn(async |answer: Request<oneshot::Receiver<u16>>| {
+            let status = StatusCode::from_u16(answer.into_body().await.unwrap()).unwrap();
+            Ok::<_, Infallible>(Response::builder().status(status).body(Body::empty()).unwrap())
+        }));
+        let begin = || {
+            let (answer, waits) = oneshot::channel();
+            (answer, service.clone().call(Request::new(waits)))
+        };
+        let status = async |answered: u16| {
+            let (answer, response) = begin();
+            let _ = answer.send(answered);
+            response.await.unwrap().status().as_u16()
+        };
+
+        let kept: Vec<_> = (0..3)
+            .flat_map(|_| {
+                let both = [begin(), begin()];
+                clock.advance(five);
+                both
+            })
+            .collect();
+        assert_eq!([status(200).await, status(200).await, status(200).await], [200, 200, 429], "{number}");
+        for (answer, response) in kept {
+            answer.send(500).unwrap();
+            assert_eq!(response.await.unwrap().status(), 500);
+        }
+        assert_eq!(status(200).await, 429, "{number}: units of others were given back");
+
+        // In time, all of it is.
+        clock.advance(five);
+        assert_eq!([status(500).await, status(500).await, status(500).await], [500; 3], "{number}");
+    }
 }
 
 #[tokio::test]
