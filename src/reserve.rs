@@ -47,7 +47,8 @@ use crate::{Allowed, Denied, Headroom, Limiter, Timestamp};
 /// If units were given back in the meantime by a [`refund`](Limiter::refund), a [`reset`](Limiter::reset) or an
 /// [undone](crate::Undo) check, it is less by what was gained since the booking, as it is not known whose place that has moved.
 /// In a table of keys, a give-back of one key in 64 counts for this. Never is a unit of somebody else's put back; but a clock
-/// that steps back while bookings are open is not noticed, and then it may be.
+/// that steps back while bookings are open is not noticed, nor a key that was moved to another [tier](crate::Tiers) and back, and
+/// then it may be. Where the key is in another tier when a booking is cancelled, nothing is put back.
 ///
 /// # Costs that are known afterwards
 ///

@@ -251,18 +251,28 @@ fn a_booking_moves_with_the_limiter_that_it_owns() {
 }
 
 #[test]
-fn a_booking_survives_a_change_of_tier() {
-    let clock = ManualClock::new();
-    let bucket = |limit| TokenBucket::new(Quota::per_second(limit)).unwrap();
+fn what_was_taken_in_another_tier_is_not_put_back() {
+    let clock = ManualClock::starting_at(Timestamp::from_secs(1_000));
+    let bucket = |limit| TokenBucket::new(Quota::per_second(limit).burst(20)).unwrap();
     let tier = AtomicUsize::new(0);
-    let tiers = Tiers::new([bucket(10), bucket(100)], |_: &str| tier.load(Ordering::Relaxed)).unwrap();
+    let tiers = Tiers::new([bucket(1), bucket(100)], |_: &str| tier.load(Ordering::Relaxed)).unwrap();
     let limiter: KeyedLimiter<str, _, _> = KeyedLimiter::with_clock(tiers, 100, clock.clone());
-    let booking = limiter.key("alice").reserve(6, Duration::ZERO).unwrap();
+    let slow = limiter.key("alice");
+    let booking = slow.reserve(6, Duration::ZERO).unwrap();
+    let (_, taken) = slow.take(6).unwrap();
     tier.store(1, Ordering::Relaxed);
-    let large = limiter.key("alice");
-    assert_eq!(left(&large), 94);
+    let fast = limiter.key("alice");
+    assert_eq!(left(&fast), 8);
+    // All of it has been regained here, where it would not have been there; what is in use by now is somebody else's.
+    clock.advance(millis(200));
+    assert!(fast.check_n(20).is_ok());
     drop(booking);
-    assert_eq!(left(&large), 100);
+    slow.undo(taken, 6);
+    assert_eq!(left(&fast), 0);
+    // It was struck out all the same, and those that come later are put back.
+    clock.advance(millis(200));
+    fast.reserve(20, Duration::ZERO).unwrap().cancel();
+    assert_eq!(left(&fast), 20);
 }
 
 #[test]

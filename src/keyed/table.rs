@@ -346,7 +346,8 @@ impl<A: Plan> Table<A> {
 
     /// Gives back the `cost` units that were `taken`, but for those that time has regained, and never any of others.
     ///
-    /// A key that has no slot any more, or another, had recovered. No one else may have acted on the state at a time later
+    /// A key that has no slot any more, or another, had recovered. Of one that is under another tag by now nothing is given
+    /// back: time may have regained more, at another rate. No one else may have acted on the state at a time later
     /// than what `latest` says after the state was loaded.
     pub(crate) fn undo(&self, print: Print, taken: TakenOf<A>, cost: u64, latest: impl Fn() -> Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
@@ -357,9 +358,7 @@ impl<A: Plan> Table<A> {
                 Ok(())
             }
         };
-        self.returns(print).count(|| {
-            let _ = self.with_slot(print, latest(), undo);
-        });
+        self.returns(print).count(|| self.with_slot_as_it_was(print, undo));
     }
 
     /// Decides as [`check`](Self::check) would, and takes nothing.
@@ -435,6 +434,20 @@ impl<A: Plan> Table<A> {
             if !self.adopt(print, now) {
                 return Err(held);
             }
+        }
+    }
+
+    /// Does what `act` does to the key's slot, if it has one that is still of the same tag.
+    fn with_slot_as_it_was<'a, T>(&'a self, print: Print, act: impl Fn(Slot<'a>) -> Result<T, Moved>) -> Option<T> {
+        loop {
+            if let Some(slot) = self.find(print, 0)
+                && let Ok(done) = act(slot)
+            {
+                return Some(done);
+            }
+            // With the latches held nobody is about to give the slot away, or to change its tag.
+            let _held = self.lock(print);
+            self.find(print, 0)?;
         }
     }
 
@@ -728,7 +741,7 @@ where
                     Ok(0)
                 }
             };
-            self.with_slot(print, latest(), put_back).unwrap_or(0)
+            self.with_slot_as_it_was(print, put_back).unwrap_or(0)
         });
     }
 
