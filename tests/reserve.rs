@@ -163,6 +163,40 @@ fn what_others_gave_back_is_not_put_back_a_second_time() {
 }
 
 #[test]
+fn what_a_reset_has_forgotten_is_not_put_back() {
+    with_both(TokenBucket::new(Quota::per_second(10)).unwrap(), |reserve, limiter, clock| {
+        let [before, other] = [reserve(6, Duration::ZERO), reserve(4, Duration::ZERO)];
+        limiter.reset();
+        assert!(limiter.check_n(5).is_ok());
+        let after = reserve(5, Duration::ZERO);
+        drop(before);
+        other.settle(3);
+        assert_eq!(left(&limiter), 0, "those are others' units");
+        drop(after);
+        assert_eq!(left(&limiter), 5);
+        clock.advance(millis(500));
+        assert_eq!(left(&limiter), 10);
+    });
+}
+
+#[test]
+fn a_booking_is_forgotten_if_its_key_went_to_another_tier_and_came_back() {
+    let clock = ManualClock::starting_at(Timestamp::from_secs(1_000));
+    let bucket = |limit| TokenBucket::new(Quota::per_second(limit).burst(20)).unwrap();
+    let tier = AtomicUsize::new(0);
+    let tiers = Tiers::new([bucket(1), bucket(100)], |_: &str| tier.load(Ordering::Relaxed)).unwrap();
+    let limiter: KeyedLimiter<str, _, _> = KeyedLimiter::with_clock(tiers, 100, clock.clone());
+    let booking = limiter.key("alice").reserve(10, Duration::ZERO).unwrap();
+    tier.store(1, Ordering::Relaxed);
+    assert_eq!(limiter.peek_n("alice", 0).unwrap().remaining, 10);
+    clock.advance(millis(200));
+    tier.store(0, Ordering::Relaxed);
+    assert!(limiter.check_n("alice", 20).is_ok());
+    drop(booking);
+    assert_eq!(left(&limiter.key("alice")), 0);
+}
+
+#[test]
 fn an_estimate_is_settled_for_less_or_for_more() {
     with_both(TokenBucket::new(Quota::per_second(10)).unwrap(), |reserve, limiter, clock| {
         reserve(8, Duration::ZERO).settle(3);
