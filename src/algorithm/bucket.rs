@@ -321,7 +321,9 @@ impl Bucket {
         let allowed = if delays { 0 } else { allowed };
         let in_line = u128::from(self.used(word, generated)) + (u128::from(ahead) << self.token_bits);
         let excess = in_line.saturating_sub(allowed.into());
-        if excess > self.most_in_use(generated).into() {
+        // Those ahead take their units one after the other, so a word need not hold them all; but time ends.
+        let most = if self.reach.is_some() { u64::MAX } else { self.most_in_use(generated) };
+        if excess > most.into() {
             return Some(Duration::MAX);
         }
         Some(self.drained(excess as u64, generated, now, Duration::from_nanos))
