@@ -327,3 +327,12 @@ fn without_room_a_key_is_booked_from_what_newcomers_share_only_if_it_passes_at_o
     key.charge(100);
     assert_eq!(left(&key), 0);
 }
+
+#[test]
+fn a_charge_of_nothing_is_nothing_also_to_an_earlier_time() {
+    let clock = ManualClock::starting_at(Timestamp::from_secs(2));
+    let limiter = RateLimiter::with_clock(TokenBucket::new(Quota::per_second(1)).unwrap(), clock.clone());
+    limiter.charge(0);
+    clock.set(Timestamp::from_secs(1));
+    assert!(limiter.check().is_ok());
+}

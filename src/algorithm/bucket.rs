@@ -291,6 +291,10 @@ impl Bucket {
     /// The word after `cost` tokens are taken, whether they are there or not; as many of them as a word can hold.
     #[cfg(feature = "std")]
     pub(super) fn charge(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+        if cost == 0 {
+            // Not even the time is noted, as by a check of nothing.
+            return word;
+        }
         let generated = self.rate.units_at(now.within_horizon());
         let after = u128::from(self.used(word, generated)) + (u128::from(cost) << self.token_bits);
         generated.wrapping_add(after.min(self.most_in_use(generated).into()) as u64)
