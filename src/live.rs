@@ -532,11 +532,17 @@ impl<A: Adjustable> Algorithm for Live<A> {
         swapped.map(|_| Taken { version: found.version, step }).map_err(|_| Moved)
     }
 
-    fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone> {
+    fn carry_over<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        from: &Self,
+        latest: impl Fn() -> Timestamp,
+    ) -> Result<(), O::Gone> {
         let present = self.present();
         replace(place, owner, |word| {
             let before = from.versioned(tag(word))?;
-            Some(present.tagged(present.rule.carry(word & WORD, &before.rule, Carry::Absolute, now)))
+            Some(present.tagged(present.rule.carry(word & WORD, &before.rule, Carry::Absolute, latest())))
         })
     }
 }
