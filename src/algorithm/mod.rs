@@ -167,7 +167,15 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
 
     /// Makes a state that was kept under the quota of `from` one under this quota. What is in use stays in use, even where
     /// that is more than this quota has.
-    fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone>;
+    ///
+    /// No one else may have acted on the state at a time later than what `latest` says after the state was loaded.
+    fn carry_over<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        from: &Self,
+        latest: impl Fn() -> Timestamp,
+    ) -> Result<(), O::Gone>;
 }
 
 /// An algorithm whose whole state is one word: a pure step from a word and a time to an answer and the next word.
@@ -403,8 +411,14 @@ impl<R: Rule> Algorithm for R {
         swapped.map(|_| Step { after: next, cost, at: now }).map_err(|_| Moved)
     }
 
-    fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone> {
-        replace(place, owner, |word| self.carry(word, from, Carry::Absolute, now))
+    fn carry_over<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        from: &Self,
+        latest: impl Fn() -> Timestamp,
+    ) -> Result<(), O::Gone> {
+        replace(place, owner, |word| self.carry(word, from, Carry::Absolute, latest()))
     }
 }
 

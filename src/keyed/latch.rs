@@ -65,7 +65,7 @@ impl<'a> Latch<'a> {
 
 /// A latch that is held.
 #[derive(Debug)]
-pub(crate) struct Held<'a>(Latch<'a>);
+pub struct Held<'a>(Latch<'a>);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
