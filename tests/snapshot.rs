@@ -302,6 +302,12 @@ fn what_cannot_be_is_refused() {
     let disordered = edited(&limiter.snapshot(None), "[5,5]", "[5,1]");
     let restored = RateLimiter::restore(log, ManualClock::starting_at(at(5)), &disordered, None).unwrap();
     assert_eq!(restored.check_n(2).unwrap_err().retry_after, Some(Duration::from_secs(1)));
+    let log = SlidingLog::new(Quota::per_second(3)).unwrap();
+    let limiter = by(log, 5);
+    assert!(limiter.check_n(3).is_ok());
+    let disordered = edited(&limiter.snapshot(None), "[5,5,5]", "[1,5,2]");
+    let restored = RateLimiter::restore(log, ManualClock::starting_at(at(5)), &disordered, None).unwrap();
+    assert_eq!(restored.check().unwrap_err().reset_after, Duration::from_secs(1));
 }
 
 // Keyed.
