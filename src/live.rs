@@ -46,7 +46,7 @@
 //!
 //! Checked by `tests/live_loom.rs`.
 
-use core::{convert::Infallible, fmt, marker::PhantomData, time::Duration};
+use core::{fmt, marker::PhantomData, time::Duration};
 
 use crossbeam_utils::CachePadded;
 
@@ -273,12 +273,9 @@ impl<A: Adjustable> Live<A> {
     fn versioned(&self, tag: u64) -> Option<Versioned<A>> {
         let bank = self.bank(tag);
         let version = bank.version.load(Ordering::Acquire);
-        let mut words = A::Words::default();
-        for (word, kept) in words.as_mut().iter_mut().zip(&bank.words) {
-            *word = kept.load(Ordering::Acquire);
-        }
+        let rule = A::restore(|nth| bank.words[nth].load(Ordering::Acquire));
         let whole = version & TAG == tag && bank.version.load(Ordering::Acquire) == version;
-        whole.then(|| Versioned { version, rule: A::restore(words) })
+        whole.then_some(Versioned { version, rule })
     }
 
     fn present(&self) -> Versioned<A> {
@@ -308,29 +305,6 @@ impl<A: Adjustable> Live<A> {
         }
     }
 
-    /// Swaps the word in `place` for what `act` makes of it by the rule under which it was written.
-    #[inline(always)]
-    fn update<O: Owner, T, E>(
-        &self,
-        place: Place<'_>,
-        owner: O,
-        act: impl Fn(&Versioned<A>, u64) -> Result<(T, u64), E>,
-    ) -> Result<Result<T, E>, O::Gone> {
-        let by_its_rule = |word| {
-            let found = self.versioned(tag(word)).ok_or(None)?;
-            let (answer, next) = act(&found, word & WORD).map_err(Some)?;
-            Ok((answer, found.tagged(next)))
-        };
-        loop {
-            match cell::update(place.word, owner, &By(&by_its_rule))? {
-                Ok(answer) => return Ok(Ok(answer)),
-                Err(Some(refusal)) => return Ok(Err(refusal)),
-                // The word was out of date.
-                Err(None) => {}
-            }
-        }
-    }
-
     /// What `ask` says of the word in `place`, by the rule under which it was written.
     #[inline(always)]
     fn look<O: Owner, T>(&self, place: Place<'_>, owner: O, ask: impl Fn(&A, u64) -> T) -> Result<T, O::Gone> {
@@ -343,15 +317,17 @@ impl<A: Adjustable> Live<A> {
         }
     }
 
-    /// As [`update`](Self::update), for what never refuses.
+    /// Makes the word in `place` what `next` says by the rule under which it was written.
     fn change_word<O: Owner>(
         &self,
         place: Place<'_>,
         owner: O,
         next: impl Fn(&Versioned<A>, u64) -> u64,
     ) -> Result<(), O::Gone> {
-        let Ok(()) = self.update(place, owner, |found, word| Ok::<_, Infallible>(((), next(found, word))))?;
-        Ok(())
+        replace(place, owner, |word| {
+            let found = self.versioned(tag(word))?;
+            Some(found.tagged(next(&found, word & WORD)))
+        })
     }
 }
 
@@ -420,11 +396,15 @@ impl<A: Adjustable> Algorithm for Live<A> {
         leave: Headroom,
         now: Timestamp,
     ) -> Result<Answer<Taken>, O::Gone> {
-        self.update(place, owner, |found, word| {
-            let (allowed, next) = decide(&found.rule, word, cost, leave, now)?;
-            let step = Step { after: next & WORD, cost, at: now };
-            Ok(((allowed, Taken { version: found.version, step }), next))
-        })
+        let take = Take { live: self, cost, leave, now };
+        loop {
+            match cell::update(place.word, owner, &take)? {
+                Ok(answer) => return Ok(Ok(answer)),
+                Err(Some(denied)) => return Ok(Err(denied)),
+                // The word was out of date.
+                Err(None) => {}
+            }
+        }
     }
 
     #[inline(always)]
@@ -540,6 +520,29 @@ impl<A: Adjustable> Algorithm for Live<A> {
             let before = from.versioned(tag(word))?;
             Some(present.tagged(present.rule.carry(word & WORD, &before.rule, Carry::Absolute, now)))
         })
+    }
+}
+
+/// Taking `cost` units at `now` and leaving `leave`, as an update of a word; it refuses for no reason if the word was out of
+/// date. Not a closure, as these are not sure to be inlined.
+struct Take<'a, A> {
+    live: &'a Live<A>,
+    cost: u64,
+    leave: Headroom,
+    now: Timestamp,
+}
+
+impl<A: Adjustable> Update for Take<'_, A> {
+    type Answer = (Allowed, Taken);
+    type Refusal = Option<Denied>;
+
+    #[inline(always)]
+    fn apply(&self, word: u64) -> Result<(Self::Answer, u64), Option<Denied>> {
+        let Self { live, cost, leave, now } = *self;
+        let found = live.versioned(tag(word)).ok_or(None)?;
+        let (allowed, next) = decide(&found.rule, word & WORD, cost, leave, now).map_err(Some)?;
+        let step = Step { after: next & WORD, cost, at: now };
+        Ok(((allowed, Taken { version: found.version, step }), found.tagged(next)))
     }
 }
 

@@ -197,7 +197,7 @@ fn what_was_taken_under_another_quota_is_not_undone() {
     holds::<LeakyBucket>();
 }
 
-/// A clock that does something when it is read.
+/// A clock that, once it has been read, holds up who reads it, while something happens.
 struct Told<'a> {
     time: ManualClock,
     then: RefCell<Option<&'a dyn Fn()>>,
@@ -205,11 +205,12 @@ struct Told<'a> {
 
 impl Clock for &Told<'_> {
     fn now(&self) -> Timestamp {
+        let now = self.time.now();
         let then = self.then.borrow_mut().take();
         if let Some(then) = then {
             then();
         }
-        self.time.now()
+        now
     }
 }
 
@@ -237,6 +238,26 @@ fn a_state_that_is_not_brought_over_yet_is_under_the_old_quota() {
         limiter.set_quota(Quota::per_second(2), Carry::Absolute).unwrap();
         assert_eq!((asked.get(), left(limiter)), (1, 0), "what was taken in between is lost");
         assert_eq!(limiter.peek_n(0).unwrap_err().limit, 2);
+    }
+    drop(limiter.borrow_mut().take());
+}
+
+#[test]
+fn time_that_has_passed_before_a_change_is_not_regained_by_it() {
+    type Bucket<'a> = RateLimiter<Live<TokenBucket>, &'a Told<'a>>;
+    let limiter: RefCell<Option<Bucket<'_>>> = RefCell::default();
+    let clock = Told { time: ManualClock::starting_at(Timestamp::from_secs(1)), then: RefCell::default() };
+    let a_second_later = || {
+        clock.time.advance(SECOND);
+        assert!(limiter.borrow().as_ref().unwrap().check_n_at(10, Timestamp::from_secs(2)).is_ok());
+    };
+    *limiter.borrow_mut() = Some(RateLimiter::with_clock(Live::new(Quota::per_hour(10)).unwrap(), &clock));
+    {
+        let limiter = limiter.borrow();
+        let limiter = limiter.as_ref().unwrap();
+        *clock.then.borrow_mut() = Some(&a_second_later);
+        limiter.set_quota(Quota::per_second(1_000).burst(10), Carry::Absolute).unwrap();
+        assert!(limiter.check().is_err(), "the second before it counted, at the new rate");
     }
     drop(limiter.borrow_mut().take());
 }

@@ -284,9 +284,9 @@ fn a_newcomer_without_room_races_a_change() {
 #[test]
 fn a_take_over_races_a_change() {
     model(Some(2), || {
-        let limiter = table::<TokenBucket>(Quota::new(2, Duration::from_nanos(100)));
+        let limiter = table::<TokenBucket>(Quota::new(2, Duration::from_micros(1)));
         assert!(limiter.check(&KEYS[0]).is_ok() && limiter.check(&KEYS[1]).is_ok());
-        limiter.clock().nanos.store(START + 1_000, Ordering::Relaxed);
+        limiter.clock().nanos.store(START + 10_000, Ordering::Relaxed);
         let other = limiter.clone();
         let check = thread::spawn(move || other.check(&KEYS[2]).is_ok());
         limiter.set_quota(quota(5), Carry::Absolute).unwrap();

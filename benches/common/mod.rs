@@ -11,7 +11,7 @@ pub(crate) const AMPLE: Quota = Quota::per_second(1_000_000_000);
 pub(crate) const AMPLE_WINDOW: Quota = Quota::new(2_000_000_000, Duration::from_secs(100 * 365 * 24 * 60 * 60));
 
 /// More than is asked for in a run, of a rate that a live bucket counts exactly.
-pub(crate) const AMPLE_LIVE: Quota = Quota::per_second(10_000_000).burst(1_000_000_000_000_000);
+pub(crate) const AMPLE_LIVE: Quota = Quota::per_second(8_000_000).burst(1_000_000_000_000_000);
 
 /// The rate of [`AMPLE`], for a log of a thousand places.
 pub(crate) const AMPLE_LOG: Quota = Quota::new(1_000, Duration::from_micros(1));

@@ -389,12 +389,12 @@ impl Bucket {
 
     /// What was saved.
     #[inline(always)]
-    pub(super) fn restore(words: [u64; Self::WORDS]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, burst, flags, limit, period] = words;
+    pub(super) fn restore(word: impl Fn(usize) -> u64) -> Self {
+        let [burst, flags, limit, period] = [word(9), word(10), word(11), word(12)];
         let token_bits = flags as u32 % u64::BITS;
         let quota = Quota::new(limit, Duration::from_nanos(period));
         Self {
-            rate: Ratio::restore([a, b, c, d, e, f, g, h, i]),
+            rate: Ratio::restore(word),
             burst,
             capacity: burst << token_bits,
             token_bits,

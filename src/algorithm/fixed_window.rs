@@ -162,8 +162,8 @@ impl Adjustable for FixedWindow {
     }
 
     #[inline(always)]
-    fn restore(words: Self::Words) -> Self {
-        let (windows, quota) = restored(words);
+    fn restore(word: impl Fn(usize) -> u64) -> Self {
+        let (windows, quota) = restored(word);
         Self { quota, windows }
     }
 }

@@ -229,7 +229,7 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
 /// and it can be kept in atomics.
 pub trait Adjustable: Rule + Copy {
     /// What a rule is kept as: an array of up to 15 words.
-    type Words: Default + AsRef<[u64]> + AsMut<[u64]>;
+    type Words: AsRef<[u64]>;
 
     /// The rule of this quota whose words have so many bits, from 45 to 63.
     ///
@@ -241,8 +241,8 @@ pub trait Adjustable: Rule + Copy {
     /// The rule as words.
     fn save(&self) -> Self::Words;
 
-    /// The rule that was saved.
-    fn restore(words: Self::Words) -> Self;
+    /// The rule that was saved, from each of its words. Any words give some rule.
+    fn restore(word: impl Fn(usize) -> u64) -> Self;
 }
 
 /// A step: the word that it left, the units that it took, and when.

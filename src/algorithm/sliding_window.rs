@@ -232,8 +232,9 @@ impl Adjustable for SlidingWindow {
     }
 
     #[inline(always)]
-    fn restore([words @ .., reciprocal]: Self::Words) -> Self {
-        let (windows, quota) = restored(words);
+    fn restore(word: impl Fn(usize) -> u64) -> Self {
+        let reciprocal = word(Windows::WORDS + 1);
+        let (windows, quota) = restored(word);
         Self { quota, windows, per_length: Divisor::with_reciprocal(windows.length, reciprocal) }
     }
 }

@@ -165,8 +165,8 @@ impl Adjustable for TokenBucket {
     }
 
     #[inline(always)]
-    fn restore(words: Self::Words) -> Self {
-        Self { bucket: Bucket::restore(words) }
+    fn restore(word: impl Fn(usize) -> u64) -> Self {
+        Self { bucket: Bucket::restore(word) }
     }
 }
 

@@ -141,9 +141,9 @@ impl Windows {
 
     /// What was saved.
     #[inline(always)]
-    pub(super) fn restore(words: [u64; Self::WORDS]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, length, count_bits] = words;
-        Self { length, number: Ratio::restore([a, b, c, d, e, f, g, h, i]), count_bits: count_bits as u32 % u64::BITS }
+    pub(super) fn restore(word: impl Fn(usize) -> u64) -> Self {
+        let (length, count_bits) = (word(9), word(10) as u32 % u64::BITS);
+        Self { length, number: Ratio::restore(word), count_bits }
     }
 
     /// The lowest `count_bits` bits of `word`.
@@ -162,7 +162,8 @@ pub(super) fn saved(windows: &Windows, limit: u64) -> [u64; Windows::WORDS + 1] 
 
 /// What was saved, with the quota.
 #[inline(always)]
-pub(super) fn restored([words @ .., limit]: [u64; Windows::WORDS + 1]) -> (Windows, Quota) {
-    let windows = Windows::restore(words);
+pub(super) fn restored(word: impl Fn(usize) -> u64) -> (Windows, Quota) {
+    let limit = word(Windows::WORDS);
+    let windows = Windows::restore(word);
     (windows, Quota::new(limit, Duration::from_nanos(windows.length)))
 }

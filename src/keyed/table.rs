@@ -51,6 +51,9 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
+#[cfg(feature = "std")]
+use crossbeam_utils::CachePadded;
+
 use super::{
     counters::Counters,
     latch::Latch,
@@ -112,7 +115,7 @@ pub(crate) struct Table<A> {
     /// Of the keys that draw each.
     returns: Box<[Returns]>,
     #[cfg(feature = "std")]
-    ledger: Ledger,
+    ledger: CachePadded<Ledger>,
 }
 
 /// The state of one key.
@@ -225,7 +228,7 @@ impl<A: Plan> Table<A> {
             counters: Counters::default(),
             returns: (0..RETURNS).map(|_| Returns::new()).collect(),
             #[cfg(feature = "std")]
-            ledger: Ledger::new(),
+            ledger: CachePadded::new(Ledger::new()),
             plan,
         }
     }
