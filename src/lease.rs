@@ -48,7 +48,9 @@ const SHARE: u64 = 8;
 /// [`check_at`](Limiter::check_at), which puts back first what is older. A thread that has nothing to do should `settle`.
 ///
 /// They go back by an [`undo`](Undo::undo_at): as many as time has not regained, none of anybody else's. What a key
-/// took from the state that newcomers share, where a keyed limiter has no room, does not go back.
+/// took from the state that newcomers share, where a keyed limiter has no room, does not go back. To a
+/// [`SlidingLog`](crate::SlidingLog) not all of it may go back while other threads write theirs: what does not stays in use until
+/// it leaves the window. So with a long window, a log that many leases share can admit less than its limit.
 ///
 /// # What it admits
 ///
