@@ -97,9 +97,11 @@ subjects! {
 
 /// Books where that is possible.
 struct Booker<'a, L> {
-    reserve: fn(L, u64, Duration) -> Result<Box<dyn Booked + 'a>, Denied>,
+    reserve: fn(L, u64, Duration) -> BookedOr<'a>,
     charge: fn(L, u64),
 }
+
+type BookedOr<'a> = Result<Box<dyn Booked + 'a>, Denied>;
 
 trait Booked {
     fn cost(&self) -> u64;
