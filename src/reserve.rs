@@ -8,7 +8,8 @@ use crate::{Allowed, Denied, Headroom, Limiter, Timestamp};
 /// A limiter that can be booked ahead of time, and charged afterwards: a bucket, direct or one key of a keyed limiter.
 ///
 /// Only the buckets. A window admits in steps, and what it will admit later depends on what comes in between; a
-/// [`Composite`](crate::Composite) has a time for each of its parts. Both can be waited for in a [`Line`](crate::Line).
+/// [`Composite`](crate::Composite) has a time for each of its parts. What is booked of a [`Live`](crate::Live) quota would
+/// be due at another time after a change. All of them can be waited for in a [`Line`](crate::Line).
 ///
 /// [`reserve`](Self::reserve) is the convenient way; the other methods are what it is made of.
 ///
@@ -94,6 +95,8 @@ pub trait Reserve: Limiter {
     ) -> Result<(Allowed, Self::Booked), Denied>;
 
     /// Ends a booking of which `kept` units are kept. The others are put back, as many as time has not reached.
+    ///
+    /// The booking must be one of this limiter, or this key; once it is closed, to close it again does nothing.
     ///
     /// `now` is a time of the limiter's clock, or later if others have gone by later times.
     fn close_at(&self, booked: Self::Booked, kept: u64, now: Timestamp);

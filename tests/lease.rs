@@ -6,6 +6,7 @@
 mod runner;
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Barrier,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +18,7 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 use runner::hold;
 use tollgate::{
-    Algorithm, Clock, Composite, Decision, FixedWindow, Headroom, KeyedLimiter, LeakyBucket, Lease, Limiter,
+    Algorithm, Allowed, Clock, Composite, Decision, FixedWindow, Headroom, KeyedLimiter, LeakyBucket, Lease, Limiter,
     ManualClock, MonotonicClock, Quota, RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket, Undo,
 };
 
@@ -463,6 +464,21 @@ fn called_off_within_what_is_called_off(most: u64) {
     }
     drop(lease);
     assert_eq!(left(&limiter), 1_000 - admitted);
+}
+
+#[test]
+fn what_is_in_hand_goes_back_also_after_a_panic_of_who_was_asked() {
+    let (limiter, clock) = bucket(1_000);
+    let lease = (&limiter).lease();
+    while lease.in_hand() < 10 {
+        assert!(lease.check().is_ok());
+    }
+    let (in_hand, before) = (lease.in_hand(), left(&limiter));
+    let mut panics = |_: &Allowed| panic!("no answer");
+    let asked = catch_unwind(AssertUnwindSafe(|| lease.check_and(1, Headroom::NONE, clock.now(), &mut panics)));
+    assert!(asked.is_err());
+    drop(lease);
+    assert_eq!(left(&limiter), before + in_hand - 1, "what the panic was about counts as spent");
 }
 
 #[test]
