@@ -321,6 +321,8 @@ fn book<L: Reserve + Copy>(limiter: L, seed: &mut u64) {
         open.extend(refused(limiter.reserve(random(seed, 4), Duration::from_micros(random(seed, 2_000)))));
     }
     while !open.is_empty() {
+        // Until time has reached some of them.
+        thread::sleep(Duration::from_micros(random(seed, 1_000)));
         let booking = open.swap_remove(random(seed, open.len() as u64) as usize);
         match random(seed, 3) {
             0 => booking.commit(),
