@@ -218,6 +218,10 @@ impl<L: Undo> Lease<L> {
             return Ok(());
         }
         self.settle_if_old(now);
+        if cost > self.said.get().limit {
+            // It can never pass, and would with the help of what time has regained since that was taken.
+            self.settle_at(now);
+        }
         let lacking = cost - self.in_hand.get();
         let ahead = self.next_ahead(lacking, now);
         if ahead > 0 && self.take(lacking, ahead, now).is_ok() {

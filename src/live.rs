@@ -399,6 +399,10 @@ impl<A: Adjustable> Algorithm for Live<A> {
         self.quota()
     }
 
+    fn is_live(&self) -> bool {
+        true
+    }
+
     #[inline(always)]
     fn beside(&self) -> usize {
         0

@@ -44,10 +44,11 @@ use crate::{Allowed, Denied, Headroom, Limiter, Timestamp};
 /// stand so much further ahead. What time has reached is spent: it is gone for a bucket that is not full, and made no
 /// difference to one that is. So a booking that lies ahead, and one that was just made, is put back to the last unit.
 ///
-/// If units were given back in the meantime by a [`refund`](Limiter::refund), a [`reset`](Limiter::reset) or an
-/// [undone](crate::Undo) check, it is less by what was gained since the booking, as it is not known whose place that has moved.
-/// In a table of keys, a give-back of one key in 64 counts for this. Never is a unit of somebody else's put back; but a clock
-/// that steps back while bookings are open is not noticed, and then it may be.
+/// If units were given back in the meantime by a [`refund`](Limiter::refund) or an [undone](crate::Undo) check, it is less by what
+/// was gained since the booking, as it is not known whose place that has moved. After a [`reset`](Limiter::reset), or if the key
+/// was in another [tier](crate::Tiers) meanwhile, nothing is put back: what was booked is forgotten. In a table of keys, what
+/// happens to one key in 64 counts for this. Never is a unit of somebody else's put back; but a clock that steps back while
+/// bookings are open is not noticed, and then it may be.
 ///
 /// # Costs that are known afterwards
 ///

@@ -390,6 +390,19 @@ fn a_cost_of_more_than_is_in_hand_spends_that_first() {
 }
 
 #[test]
+fn what_the_limiter_can_never_hold_does_not_pass_with_what_is_in_hand() {
+    let (limiter, clock) = bucket(1_000);
+    let lease = (&limiter).lease().held_for(Duration::MAX);
+    while lease.in_hand() < 50 {
+        assert!(lease.check().is_ok());
+    }
+    // What is in hand has been regained, and would come on top of all that there is.
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(lease.check_n(1_001).unwrap_err().retry_after, None);
+    assert!(lease.check_n(1_000).is_ok());
+}
+
+#[test]
 fn a_lease_on_a_leaky_bucket_is_the_leaky_bucket() {
     let clock = ManualClock::new();
     let limiter = RateLimiter::with_clock(LeakyBucket::new(Quota::per_second(1_000)).unwrap(), clock);

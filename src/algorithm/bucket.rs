@@ -292,6 +292,10 @@ impl Bucket {
     /// The word after `cost` tokens are taken, whether they are there or not; as many of them as a word can hold.
     #[cfg(feature = "std")]
     pub(super) fn charge(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+        if cost == 0 {
+            // Not even the time is noted, as by a check of nothing.
+            return word;
+        }
         let generated = self.rate.units_at(now.within_horizon());
         let after = u128::from(self.used(word, generated)) + (u128::from(cost) << self.token_bits);
         generated.wrapping_add(after.min(self.most_in_use(generated).into()) as u64)
@@ -322,7 +326,9 @@ impl Bucket {
         let allowed = if delays { 0 } else { allowed };
         let in_line = u128::from(self.used(word, generated)) + (u128::from(ahead) << self.token_bits);
         let excess = in_line.saturating_sub(allowed.into());
-        if excess > self.most_in_use(generated).into() {
+        // Those ahead take their units one after the other, so a word need not hold them all; but time ends.
+        let most = if self.reach.is_some() { u64::MAX } else { self.most_in_use(generated) };
+        if excess > most.into() {
             return Some(Duration::MAX);
         }
         Some(self.drained(excess as u64, generated, now, Duration::from_nanos))

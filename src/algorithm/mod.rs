@@ -53,6 +53,11 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
     /// The quota that this algorithm enforces.
     fn quota(&self) -> Quota;
 
+    /// Whether the quota can be changed while it is in use, as that of a [`Live`](crate::Live) can.
+    fn is_live(&self) -> bool {
+        false
+    }
+
     /// Whether an admitted request may have to wait for its delay.
     fn delays(&self) -> bool {
         false

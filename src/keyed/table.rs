@@ -65,7 +65,7 @@ use crate::{
     algorithm::Answer,
     cell::{BackOff, Moved, Owner, Place, Sole},
     memory::{prefetch, zeroed},
-    returns::Returns,
+    returns::Lowered,
     sync::{AtomicU64, Ordering},
 };
 #[cfg(feature = "std")]
@@ -93,8 +93,8 @@ pub(super) const GROUP: usize = if cfg!(loom) { 1 } else { 4 };
 /// key, and of 16 slots 5 are spare.
 const KEYS_FOR_TWO_SETS: usize = if cfg!(loom) { 2 * SLOTS } else { 11 };
 
-/// How many counts of what is given back there are, for all keys together.
-const RETURNS: usize = if cfg!(loom) { 1 } else { 64 };
+/// How many counts of what lowers words there are, for all keys together.
+const LOWERED: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// The slots of all keys.
 pub(crate) struct Table<A> {
@@ -113,7 +113,7 @@ pub(crate) struct Table<A> {
     each_beside: usize,
     counters: Counters,
     /// Of the keys that draw each.
-    returns: Box<[Returns]>,
+    lowered: Box<[Lowered]>,
     #[cfg(feature = "std")]
     ledger: CachePadded<Ledger>,
 }
@@ -226,7 +226,7 @@ impl<A: Plan> Table<A> {
             beside_shared: zeroed(groups.saturating_mul(tags).saturating_mul(beside)),
             each_beside: beside,
             counters: Counters::default(),
-            returns: (0..RETURNS).map(|_| Returns::new()).collect(),
+            lowered: (0..LOWERED).map(|_| Lowered::new()).collect(),
             #[cfg(feature = "std")]
             ledger: CachePadded::new(Ledger::new()),
             plan,
@@ -363,7 +363,8 @@ impl<A: Plan> Table<A> {
 
     /// Gives back the `cost` units that were `taken`, but for those that time has regained, and never any of others.
     ///
-    /// A key that has no slot any more, or another, had recovered. No one else may have acted on the state at a time later
+    /// A key that has no slot any more, or another, had recovered. Of one that is under another tag by now nothing is given
+    /// back: time may have regained more, at another rate. No one else may have acted on the state at a time later
     /// than what `latest` says after the state was loaded.
     pub(crate) fn undo(&self, print: Print, taken: TakenOf<A>, cost: u64, latest: impl Fn() -> Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
@@ -374,9 +375,7 @@ impl<A: Plan> Table<A> {
                 Ok(())
             }
         };
-        self.returns(print).count(|| {
-            let _ = self.with_slot(print, &latest, undo);
-        });
+        self.lowered(print).returns.count(|| self.with_slot_as_it_was(print, undo));
     }
 
     /// Decides as [`check`](Self::check) would, and takes nothing.
@@ -428,7 +427,7 @@ impl<A: Plan> Table<A> {
     pub(crate) fn refund(&self, print: Print, cost: u64, now: Timestamp, clock: &impl Clock) {
         let algorithm = self.algorithm_of(print.tagged);
         let refund = |slot| algorithm.refund(self.place(slot), self.found(slot, print), cost, now);
-        self.returns(print).count(|| {
+        self.lowered(print).returns.count(|| {
             let _ = self.with_slot(print, || clock.now().max(now), refund);
         });
     }
@@ -437,7 +436,7 @@ impl<A: Plan> Table<A> {
     pub(crate) fn reset(&self, print: Print, now: Timestamp, clock: &impl Clock) {
         let algorithm = self.algorithm_of(print.tagged);
         let reset = |slot| algorithm.reset(self.place(slot), self.found(slot, print), self.begun, now);
-        self.returns(print).count(|| {
+        self.lowered(print).breaks.count(|| {
             let _ = self.with_slot(print, || clock.now().max(now), reset);
         });
     }
@@ -462,6 +461,20 @@ impl<A: Plan> Table<A> {
             if !self.adopt(print, || held.floor(latest())) {
                 return Err(held);
             }
+        }
+    }
+
+    /// Does what `act` does to the key's slot, if it has one that is still of the same tag.
+    fn with_slot_as_it_was<'a, T>(&'a self, print: Print, act: impl Fn(Slot<'a>) -> Result<T, Moved>) -> Option<T> {
+        loop {
+            if let Some(slot) = self.find(print, 0)
+                && let Ok(done) = act(slot)
+            {
+                return Some(done);
+            }
+            // With the latches held nobody is about to give the slot away, or to change its tag.
+            let _held = self.lock(print);
+            self.find(print, 0)?;
         }
     }
 
@@ -594,7 +607,7 @@ impl<A: Plan> Table<A> {
             // Whoever swaps a word of the old tag in the meantime makes this look again, and finds the new tag afterwards.
             let (to, from) = (self.algorithm_of(print.tagged), self.algorithm_of(found));
             // A word of another quota says nothing about places in line.
-            let Ok(()) = self.returns(print).count(|| to.carry_over(self.place(slot), Sole, from, &latest));
+            let Ok(()) = self.lowered(print).breaks.count(|| to.carry_over(self.place(slot), Sole, from, &latest));
             slot.fingerprint.store(print.tagged, Ordering::Release);
         }
         true
@@ -642,9 +655,9 @@ impl<A: Plan> Table<A> {
         Latch::new(&self.latches[group * (self.plan.tags() + 1)])
     }
 
-    fn returns(&self, print: Print) -> &Returns {
+    fn lowered(&self, print: Print) -> &Lowered {
         // Three numbers are taken by the sets.
-        &self.returns[print.draw(3, self.returns.len())]
+        &self.lowered[print.draw(3, self.lowered.len())]
     }
 
     /// The state that the key shares with other newcomers of its tag if it finds no slot.
@@ -704,7 +717,7 @@ where
     /// shared state.
     pub(crate) fn book(&self, print: Print, request: &Request, clock: &impl Clock) -> Answer<Option<Taken<Booked>>> {
         let rule = self.algorithm_of(print.tagged);
-        let line = self.ledger.hold(self.returns(print));
+        let line = self.ledger.hold(self.lowered(print));
         let book = |slot: Slot<'_>| {
             let answer = algorithm::book(rule, self.place(slot), self.found(slot, print), request)?;
             Ok(answer.map(|(allowed, taken)| (allowed, Some(Taken { slot: slot.number, taken }))))
@@ -732,8 +745,11 @@ where
                 if let Some(taken) = self.settle(print, at, begin) {
                     Ok((allowed, Some(taken)))
                 } else {
-                    self.counters.overflowed(self.group(print));
-                    rule.check_shared(shared.0, self.begun, cost, leave, at).map(|allowed| (allowed, None))
+                    let decision = rule.check_shared(shared.0, self.begun, cost, leave, at);
+                    if decision.is_ok() {
+                        self.counters.overflowed(self.group(print));
+                    }
+                    decision.map(|allowed| (allowed, None))
                 }
             }
             answer => answer.map(|allowed| (allowed, None)),
@@ -747,15 +763,15 @@ where
     /// Ends a booking of which `kept` units are kept, and puts the others back, as many as time has not reached.
     pub(crate) fn close(&self, print: Print, booked: Taken<Booked>, kept: u64, latest: impl Fn() -> Timestamp) {
         let rule = self.algorithm_of(print.tagged);
-        self.ledger.close(booked.taken, kept, self.returns(print), |step, cost, end| {
+        self.ledger.close(booked.taken, kept, self.lowered(print), |step, cost, stands| {
             let put_back = |slot: Slot<'_>| {
                 if slot.number == booked.slot {
-                    algorithm::put_back(rule, self.place(slot), self.found(slot, print), (step, cost), end, &latest)
+                    algorithm::put_back(rule, self.place(slot), self.found(slot, print), (step, cost), stands, &latest)
                 } else {
                     Ok(0)
                 }
             };
-            self.with_slot(print, &latest, put_back).unwrap_or(0)
+            self.with_slot_as_it_was(print, put_back).unwrap_or(0)
         });
     }
 
