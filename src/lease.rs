@@ -352,9 +352,9 @@ impl<L: Undo> Limiter for Lease<L> {
             self.refill(cost, now)?;
         }
         let allowed = self.spend(cost);
-        let pending = self.pending.replace(true);
+        let pending = Pending::begin(&self.pending);
         let agreed = agree(&allowed);
-        self.pending.set(pending);
+        drop(pending);
         if !agreed {
             self.in_hand.set(self.in_hand.get() + cost);
             if self.in_hand.get() > self.most || self.limiter.delays() {
@@ -385,6 +385,24 @@ impl<L: Undo> Limiter for Lease<L> {
             self.in_hand.set(0);
         }
         self.limiter.reset_at(now);
+    }
+}
+
+/// While others are asked for their consent, which may panic.
+struct Pending<'a> {
+    flag: &'a Cell<bool>,
+    before: bool,
+}
+
+impl<'a> Pending<'a> {
+    fn begin(flag: &'a Cell<bool>) -> Self {
+        Self { flag, before: flag.replace(true) }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.flag.set(self.before);
     }
 }
 

@@ -137,6 +137,12 @@ pub enum Carry {
 ///
 /// The sliding log has no live form, and a live limiter cannot be booked ahead of time: neither compiles. One can wait in a
 /// `Line` for it; whoever is first there asks again when its wait by the old quota is over, or is told to by `recheck`.
+///
+/// ```compile_fail,E0277
+/// use tollgate::{Live, Quota, SlidingLog};
+///
+/// let log = Live::<SlidingLog>::new(Quota::per_second(10)); // `SlidingLog` has no live form
+/// ```
 pub struct Live<A> {
     banks: [CachePadded<Bank>; 2],
     version: AtomicU64,

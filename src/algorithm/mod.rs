@@ -240,6 +240,10 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
 
 /// A rule whose quota can be changed while it is in use, as that of a [`Live`](crate::Live): its words fit into fewer bits,
 /// and it can be kept in atomics.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no live form: its quota cannot be changed while it is in use",
+    note = "`FixedWindow`, `SlidingWindow`, `TokenBucket` and `LeakyBucket` have one"
+)]
 pub trait Adjustable: Rule + Copy {
     /// What a rule is kept as: an array of up to 15 words.
     type Words: AsRef<[u64]>;

@@ -65,6 +65,8 @@ impl<'a> Latch<'a> {
 
 /// A latch that is held.
 #[derive(Debug)]
+// `Save` has it, whose methods are public.
+#[cfg_attr(not(feature = "serde"), allow(unreachable_pub))]
 pub struct Held<'a>(Latch<'a>);
 
 impl Drop for Held<'_> {
