@@ -51,6 +51,10 @@ use crate::{Allowed, Denied, Headroom, Limiter, Timestamp};
 /// happens to one key in 64 counts for this. Never is a unit of somebody else's put back; but a clock that steps back while
 /// bookings are open is not noticed, and then it may be.
 ///
+/// A booking that moves ahead is not told: its [`act_at`](Booking::act_at) stays. The bound of the algorithm counts it from when
+/// its turn has come. So if those before it are cancelled, and it is used when it was told, others may have booked the same
+/// instant, and then as much more passes within a time that begins later: what was put back before its turn, and no more.
+///
 /// # Costs that are known afterwards
 ///
 /// Take an estimate, and settle the difference:

@@ -95,6 +95,8 @@ subjects! {
         Some(Booker::new()), u64::MAX;
 }
 
+type BookedOr<'a> = Result<Box<dyn Booked + 'a>, Denied>;
+
 /// Books where that is possible.
 struct Booker<'a, L> {
     reserve: fn(L, u64, Duration) -> BookedOr<'a>,

@@ -338,3 +338,19 @@ fn a_charge_of_nothing_is_nothing_also_to_an_earlier_time() {
     clock.set(Timestamp::from_secs(1));
     assert!(limiter.check().is_ok());
 }
+
+/// Two bookings may come to be of the same instant: the first of them could have acted before.
+#[test]
+fn a_booking_that_moves_ahead_keeps_its_time_and_those_behind_it_do_not_wait_for_that() {
+    let clock = ManualClock::starting_at(Timestamp::from_secs(2));
+    let limiter = RateLimiter::with_clock(TokenBucket::new(Quota::per_second(10)).unwrap(), clock);
+    let [before, booking] = [0, 1].map(|_| (&limiter).reserve(10, Duration::from_secs(1)).unwrap());
+    assert_eq!([before.delay(), booking.delay()], [Duration::ZERO, Duration::from_secs(1)]);
+    before.cancel();
+    let behind = (&limiter).reserve(10, Duration::from_secs(1)).unwrap();
+    assert_eq!([booking.delay(), behind.delay()], [Duration::from_secs(1); 2]);
+    // By its place it may act at once: nothing but it is in use.
+    behind.cancel();
+    booking.cancel();
+    assert_eq!(limiter.peek_n(0).unwrap().remaining, 10);
+}
