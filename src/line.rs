@@ -55,7 +55,8 @@ use crate::{Allowed, Headroom, Limiter, Timer, Timestamp, sync::Mutex};
 /// # Time
 ///
 /// What time it is, the limiter's clock says; timers only sleep, and the first in line asks again when it wakes. If units
-/// are given back meanwhile, by a refund or a reset, it finds out when its sleep is over; [`recheck`](Self::recheck) wakes it.
+/// are given back meanwhile, by a refund or a reset, or a [`Live`](crate::Live) quota is made larger, it finds out when its sleep is
+/// over; [`recheck`](Self::recheck) wakes it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -299,7 +300,7 @@ impl<L: Limiter> Line<L> {
         }
     }
 
-    /// Has the first in line ask the limiter now: of use after units were given back.
+    /// Has the first in line ask the limiter now: of use after units were given back, or a quota was changed.
     pub fn recheck(&self) {
         let first = self.queue.lock().waiting.front_mut().and_then(Waiting::call);
         wake(first);

@@ -265,12 +265,14 @@ fn debts_are_as_large_as_a_word_can_hold_and_no_larger() {
             let refused = (&limiter).reserve(1, Duration::from_secs(1)).unwrap_err();
             assert_eq!(refused.retry_after.is_none(), quota.limit() < 1_000_000_000, "{quota:?} {start:?}");
             // At the horizon there is no time left for a debt beyond the burst.
-            limiter.refund(u64::MAX);
+            limiter.refund(quota.limit());
             assert_eq!(
                 left(&limiter) == 0,
                 start < Timestamp::HORIZON || refused.retry_after.is_some(),
                 "{quota:?} {start:?}"
             );
+            limiter.refund(u64::MAX);
+            assert_eq!(left(&limiter), quota.limit(), "{quota:?} {start:?}");
         }
     }
 }
@@ -326,4 +328,13 @@ fn without_room_a_key_is_booked_from_what_newcomers_share_only_if_it_passes_at_o
     assert!(key.reserve(10, Duration::MAX).is_err());
     key.charge(100);
     assert_eq!(left(&key), 0);
+}
+
+#[test]
+fn a_charge_of_nothing_is_nothing_also_to_an_earlier_time() {
+    let clock = ManualClock::starting_at(Timestamp::from_secs(2));
+    let limiter = RateLimiter::with_clock(TokenBucket::new(Quota::per_second(1)).unwrap(), clock.clone());
+    limiter.charge(0);
+    clock.set(Timestamp::from_secs(1));
+    assert!(limiter.check().is_ok());
 }

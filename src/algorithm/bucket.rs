@@ -195,7 +195,8 @@ impl Bucket {
     /// The word after as many as `cost` tokens of those in use are given back.
     pub(super) fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let used = self.used(word, self.rate.units_at(now.within_horizon()));
-        word.wrapping_sub(used.min(cost.min(self.burst()) << self.token_bits))
+        // More than the burst may be in use, and then more than that can be given back.
+        word.wrapping_sub(used.min(cost.min(u64::MAX >> self.token_bits) << self.token_bits))
     }
 
     /// The word without `cost` of the tokens that `step` took, while others may have taken more and put theirs back, up to
@@ -291,6 +292,10 @@ impl Bucket {
     /// The word after `cost` tokens are taken, whether they are there or not; as many of them as a word can hold.
     #[cfg(feature = "std")]
     pub(super) fn charge(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
+        if cost == 0 {
+            // Not even the time is noted, as by a check of nothing.
+            return word;
+        }
         let generated = self.rate.units_at(now.within_horizon());
         let after = u128::from(self.used(word, generated)) + (u128::from(cost) << self.token_bits);
         generated.wrapping_add(after.min(self.most_in_use(generated).into()) as u64)

@@ -61,7 +61,7 @@ use super::{
     print::{BUSY, Print, VACANT},
 };
 use crate::{
-    Algorithm, Allowed, Decision, Denied, Headroom, Timestamp,
+    Algorithm, Allowed, Clock, Decision, Denied, Headroom, Timestamp,
     algorithm::Answer,
     cell::{BackOff, Moved, Owner, Place, Sole},
     memory::{prefetch, zeroed},
@@ -301,9 +301,18 @@ impl<A: Plan> Table<A> {
     }
 
     /// Decides on `cost` units of the key at `now`, of which `leave` must be left, and takes them if they pass.
+    ///
+    /// Here and below, `now` is a time of the `clock`, which is read again where a state changes its tag.
     #[inline(always)]
-    pub(crate) fn check(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
-        self.check_from(self.set(print.draw(0, self.sets)), print, cost, leave, now)
+    pub(crate) fn check(
+        &self,
+        print: Print,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+        clock: &impl Clock,
+    ) -> Decision {
+        self.check_from(self.set(print.draw(0, self.sets)), print, cost, leave, now, clock)
     }
 
     /// As [`check`](Self::check), given the set in which the key most likely is.
@@ -315,6 +324,7 @@ impl<A: Plan> Table<A> {
         cost: u64,
         leave: Headroom,
         now: Timestamp,
+        clock: &impl Clock,
     ) -> Decision {
         if let Some(slot) = home.find(print, 0)
             && let Ok(decision) =
@@ -322,23 +332,30 @@ impl<A: Plan> Table<A> {
         {
             return decision;
         }
-        self.check_further(print, cost, leave, now)
+        self.check_further(print, cost, leave, now, clock)
     }
 
     /// As [`check`](Self::check), where the key was not found in its first set, or was no longer there.
     #[inline(never)]
-    fn check_further(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
-        self.take(print, cost, leave, now).map(|(allowed, _)| allowed)
+    fn check_further(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp, clock: &impl Clock) -> Decision {
+        self.take(print, cost, leave, now, clock).map(|(allowed, _)| allowed)
     }
 
     /// As [`check`](Self::check), with what [`undo`](Self::undo) has to know: nothing if it was taken from the shared state.
-    pub(crate) fn take(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Answer<Option<TakenOf<A>>> {
+    pub(crate) fn take(
+        &self,
+        print: Print,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+        clock: &impl Clock,
+    ) -> Answer<Option<TakenOf<A>>> {
         let algorithm = self.algorithm_of(print.tagged);
         let take = |slot: Slot<'_>| {
             let answer = algorithm.take(self.place(slot), self.found(slot, print), cost, leave, now)?;
             Ok(answer.map(|(allowed, taken)| (allowed, Some(Taken { slot: slot.number, taken }))))
         };
-        match self.with_slot(print, now, take) {
+        match self.with_slot(print, || clock.now().max(now), take) {
             Ok(answer) => answer,
             Err(held) => self.take_newcomer(&held, print, cost, leave, now),
         }
@@ -363,10 +380,17 @@ impl<A: Plan> Table<A> {
 
     /// Decides as [`check`](Self::check) would, and takes nothing.
     #[inline]
-    pub(crate) fn peek(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+    pub(crate) fn peek(
+        &self,
+        print: Print,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+        clock: &impl Clock,
+    ) -> Decision {
         let algorithm = self.algorithm_of(print.tagged);
         let peek = |slot| algorithm.peek(self.place(slot), self.found(slot, print), cost, leave, now);
-        match self.with_slot(print, now, peek) {
+        match self.with_slot(print, || clock.now().max(now), peek) {
             Ok(decision) => decision,
             Err(held) => {
                 let at = held.floor(now);
@@ -383,10 +407,11 @@ impl<A: Plan> Table<A> {
         cost: u64,
         leave: Headroom,
         now: Timestamp,
+        clock: &impl Clock,
     ) -> Option<Duration> {
         let algorithm = self.algorithm_of(print.tagged);
         let forecast = |slot| algorithm.forecast(self.place(slot), self.found(slot, print), ahead, cost, leave, now);
-        match self.with_slot(print, now, forecast) {
+        match self.with_slot(print, || clock.now().max(now), forecast) {
             Ok(forecast) => forecast,
             Err(held) => {
                 let at = held.floor(now);
@@ -399,29 +424,31 @@ impl<A: Plan> Table<A> {
     /// Gives back up to `cost` units of the key at `now`.
     ///
     /// A key without a slot has recovered, or has its units in the shared state, among those of others.
-    pub(crate) fn refund(&self, print: Print, cost: u64, now: Timestamp) {
+    pub(crate) fn refund(&self, print: Print, cost: u64, now: Timestamp, clock: &impl Clock) {
         let algorithm = self.algorithm_of(print.tagged);
         let refund = |slot| algorithm.refund(self.place(slot), self.found(slot, print), cost, now);
         self.lowered(print).returns.count(|| {
-            let _ = self.with_slot(print, now, refund);
+            let _ = self.with_slot(print, || clock.now().max(now), refund);
         });
     }
 
     /// Makes the key one that was never seen at `now`, as it is if it has no slot.
-    pub(crate) fn reset(&self, print: Print, now: Timestamp) {
+    pub(crate) fn reset(&self, print: Print, now: Timestamp, clock: &impl Clock) {
         let algorithm = self.algorithm_of(print.tagged);
         let reset = |slot| algorithm.reset(self.place(slot), self.found(slot, print), self.begun, now);
         self.lowered(print).breaks.count(|| {
-            let _ = self.with_slot(print, now, reset);
+            let _ = self.with_slot(print, || clock.now().max(now), reset);
         });
     }
 
     /// Does what `act` does to the key's slot, once it has one of its tag; or holds the latches of its sets, if it has none.
+    ///
+    /// No one else may have acted on the state at a time later than what `latest` says after the state was loaded.
     #[inline]
     fn with_slot<'a, T>(
         &'a self,
         print: Print,
-        now: Timestamp,
+        latest: impl Fn() -> Timestamp,
         act: impl Fn(Slot<'a>) -> Result<T, Moved>,
     ) -> Result<T, Held<'a>> {
         loop {
@@ -431,7 +458,7 @@ impl<A: Plan> Table<A> {
                 return Ok(done);
             }
             let held = self.lock(print);
-            if !self.adopt(print, now) {
+            if !self.adopt(print, || held.floor(latest())) {
                 return Err(held);
             }
         }
@@ -572,7 +599,7 @@ impl<A: Plan> Table<A> {
     /// Whether the key has a slot, which if it was of another tag is now one of its present tag. Only for who holds the
     /// latches.
     #[cold]
-    fn adopt(&self, print: Print, now: Timestamp) -> bool {
+    fn adopt(&self, print: Print, latest: impl Fn() -> Timestamp) -> bool {
         let Some(slot) = self.find(print, A::TAG_BITS) else { return false };
         let found = slot.fingerprint.load(Ordering::Relaxed);
         if found != print.tagged {
@@ -580,7 +607,7 @@ impl<A: Plan> Table<A> {
             // Whoever swaps a word of the old tag in the meantime makes this look again, and finds the new tag afterwards.
             let (to, from) = (self.algorithm_of(print.tagged), self.algorithm_of(found));
             // A word of another quota says nothing about places in line.
-            let Ok(()) = self.lowered(print).breaks.count(|| to.carry_over(self.place(slot), Sole, from, now));
+            let Ok(()) = self.lowered(print).breaks.count(|| to.carry_over(self.place(slot), Sole, from, &latest));
             slot.fingerprint.store(print.tagged, Ordering::Release);
         }
         true
@@ -688,14 +715,14 @@ where
 {
     /// Books what is asked for of the key, if it is its turn in time. There is nothing to close if it was taken from the
     /// shared state.
-    pub(crate) fn book(&self, print: Print, request: &Request) -> Answer<Option<Taken<Booked>>> {
+    pub(crate) fn book(&self, print: Print, request: &Request, clock: &impl Clock) -> Answer<Option<Taken<Booked>>> {
         let rule = self.algorithm_of(print.tagged);
         let line = self.ledger.hold(self.lowered(print));
         let book = |slot: Slot<'_>| {
             let answer = algorithm::book(rule, self.place(slot), self.found(slot, print), request)?;
             Ok(answer.map(|(allowed, taken)| (allowed, Some(Taken { slot: slot.number, taken }))))
         };
-        let (allowed, taken) = match self.with_slot(print, request.now, book) {
+        let (allowed, taken) = match self.with_slot(print, || clock.now().max(request.now), book) {
             Ok(answer) => answer,
             Err(held) => self.book_newcomer(&held, print, request),
         }?;
@@ -749,10 +776,10 @@ where
     }
 
     /// Takes `cost` units of the key, whether they pass or not; from the shared state, if there is no room for it.
-    pub(crate) fn charge(&self, print: Print, cost: u64, now: Timestamp) {
+    pub(crate) fn charge(&self, print: Print, cost: u64, now: Timestamp, clock: &impl Clock) {
         let rule = self.algorithm_of(print.tagged);
         let charge = |slot| algorithm::charge(rule, self.place(slot), self.found(slot, print), cost, now);
-        if let Err(held) = self.with_slot(print, now, charge) {
+        if let Err(held) = self.with_slot(print, || clock.now().max(now), charge) {
             let (shared, at) = ((self.shared(print), self.begun), held.floor(now));
             let begin = |slot: Slot<'_>, word| algorithm::begin_charged(rule, self.place(slot), word, shared, cost, at);
             if cost > 0 && self.settle(print, at, begin).is_none() {
