@@ -17,10 +17,10 @@
 //! less than the difference only if time has reached the place, and others have come after it.
 //!
 //! In that argument the word must not have been lowered but through the ledger. A refund, a reset, or a check that was
-//! undone may have been of units before the place, and then it is nearer than the ledger says. [`Lowered`] tells. After a refund
-//! or an undone check, what is put back is what of `n` units time has not reached if they began at the time of the booking, as
-//! in [`Undo`](crate::Undo): that is never more than it should be, and less by what was gained in the meantime. After a reset,
-//! or a change of quota, the booking is forgotten.
+//! undone may have been of units before the place, and then it is nearer than the ledger says. [`Lowered`] tells. After
+//! a refund or an undone check, what is put back is what of `n` units time has not reached if they began at the time of
+//! the booking, as in [`Undo`](crate::Undo): that is never more than it should be, and less by what was gained in the
+//! meantime. After a reset, or a change of quota, the booking is forgotten.
 //!
 //! All that goes through the ledger is ordered by its lock. Checks do not, and take no notice of it.
 //!
@@ -86,8 +86,8 @@ impl Ledger {
         Held { open, since: lowered.returns.now(), unbroken: lowered.breaks.now() }
     }
 
-    /// Strikes a booking out. What of it is not `kept`, `put_back` puts back: so many units of this step, which stands where
-    /// it is told when it asks; and it says how much that was, as a difference of words.
+    /// Strikes a booking out. What of it is not `kept`, `put_back` puts back: so many units of this step, which stands
+    /// where it is told when it asks; and it says how much that was, as a difference of words.
     pub(crate) fn close(
         &self,
         booked: Booked,

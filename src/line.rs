@@ -42,15 +42,15 @@ use crate::{Allowed, Headroom, Limiter, Timer, Timestamp, sync::Mutex};
 /// before which it cannot pass, so of what is hopeless some is only found out later. It counts with all ahead staying in
 /// line, and with nobody giving back units.
 ///
-/// At its deadline a request that is not first passes if all that are ahead of it could pass as well at that moment: they are
-/// about to be woken, and it leaves them what they ask for.
+/// At its deadline a request that is not first passes if all that are ahead of it could pass as well at that moment:
+/// they are about to be woken, and it leaves them what they ask for.
 ///
 /// # What holds a line up
 ///
-/// A task that is first in line and is neither polled nor dropped: the others are not called until it is, and leave at their
-/// deadlines. And whatever asks the line a question while it is locked, which it is while the limiter is asked: an
-/// [`Observer`](crate::Observer), a clock, or a limiter of your own that looks how many are [waiting](Self::waiting) waits for
-/// itself.
+/// A task that is first in line and is neither polled nor dropped: the others are not called until it is, and leave at
+/// their deadlines. And whatever asks the line a question while it is locked, which it is while the limiter is asked:
+/// an [`Observer`](crate::Observer), a clock, or a limiter of your own that looks how many are [waiting](Self::waiting)
+/// waits for itself.
 ///
 /// # Time
 ///

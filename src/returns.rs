@@ -19,8 +19,8 @@ use crate::sync::{AtomicU64, Ordering};
 pub(crate) struct Lowered {
     /// Units that were given back: refunds, and checks that were undone.
     pub(crate) returns: Returns,
-    /// States that were forgotten, or made those of another quota: what is in use has nothing to do any more with what was
-    /// taken before.
+    /// States that were forgotten, or made those of another quota: what is in use has nothing to do any more with what
+    /// was taken before.
     pub(crate) breaks: Returns,
 }
 

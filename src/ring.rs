@@ -254,7 +254,7 @@ impl<'a> Ring<'a> {
         Ok(())
     }
 
-    /// The time of the newest live place that is written. What is not written was claimed at a time that is over by now.
+    /// The time of the newest live place that is written. What is not was claimed at a time that is over by now.
     fn newest_written(&self, word: u64) -> Option<u64> {
         let Head { next, live } = self.unpack(word);
         let mut newest = (1..=live).map(|nth| self.entry(self.back(next, nth)));

@@ -363,9 +363,9 @@ impl<A: Plan> Table<A> {
 
     /// Gives back the `cost` units that were `taken`, but for those that time has regained, and never any of others.
     ///
-    /// A key that has no slot any more, or another, had recovered. Of one that is under another tag by now nothing is given
-    /// back: time may have regained more, at another rate. No one else may have acted on the state at a time later
-    /// than what `latest` says after the state was loaded.
+    /// A key that has no slot any more, or another, had recovered. Of one that is under another tag by now nothing is
+    /// given back: time may have regained more, at another rate. No one else may have acted on the state at a time
+    /// later than what `latest` says after the state was loaded.
     pub(crate) fn undo(&self, print: Print, taken: TakenOf<A>, cost: u64, latest: impl Fn() -> Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
         let undo = |slot: Slot<'_>| {
