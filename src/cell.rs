@@ -7,21 +7,21 @@ use core::convert::Infallible;
 use crossbeam_utils::CachePadded;
 
 use crate::{
-    returns::Returns,
+    returns::Lowered,
     sync::{AtomicU64, Ordering, spin_loop, yield_now},
 };
 
 /// A state of its own, alone on its cache line: that of a single limiter.
 #[derive(Debug)]
 pub(crate) struct Cell {
-    state: CachePadded<(AtomicU64, Box<[AtomicU64]>, Returns)>,
+    state: CachePadded<(AtomicU64, Box<[AtomicU64]>, Lowered)>,
 }
 
 impl Cell {
     /// The word of a state, and the zeros beside it.
     pub(crate) fn new(word: u64, beside: usize) -> Self {
         let beside = (0..beside).map(|_| AtomicU64::new(0)).collect();
-        Self { state: CachePadded::new((AtomicU64::new(word), beside, Returns::new())) }
+        Self { state: CachePadded::new((AtomicU64::new(word), beside, Lowered::new())) }
     }
 
     #[inline(always)]
@@ -29,8 +29,8 @@ impl Cell {
         Place { word: &self.state.0, beside: &self.state.1 }
     }
 
-    /// The count of what is given back: beside the word, which whoever counts it writes too.
-    pub(crate) fn returns(&self) -> &Returns {
+    /// The counts of what lowers the word: beside it, as whoever counts writes it too.
+    pub(crate) fn lowered(&self) -> &Lowered {
         &self.state.2
     }
 }

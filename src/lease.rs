@@ -48,7 +48,9 @@ const SHARE: u64 = 8;
 /// [`check_at`](Limiter::check_at), which puts back first what is older. A thread that has nothing to do should `settle`.
 ///
 /// They go back by an [`undo`](Undo::undo_at): as many as time has not regained, none of anybody else's. What a key
-/// took from the state that newcomers share, where a keyed limiter has no room, does not go back.
+/// took from the state that newcomers share, where a keyed limiter has no room, does not go back. To a
+/// [`SlidingLog`](crate::SlidingLog) not all of it may go back while other threads write theirs: what does not stays in use until
+/// it leaves the window. So with a long window, a log that many leases share can admit less than its limit.
 ///
 /// # What it admits
 ///
@@ -218,6 +220,10 @@ impl<L: Undo> Lease<L> {
             return Ok(());
         }
         self.settle_if_old(now);
+        if cost > self.said.get().limit {
+            // It can never pass, and would with the help of what time has regained since that was taken.
+            self.settle_at(now);
+        }
         let lacking = cost - self.in_hand.get();
         let ahead = self.next_ahead(lacking, now);
         if ahead > 0 && self.take(lacking, ahead, now).is_ok() {
@@ -346,9 +352,9 @@ impl<L: Undo> Limiter for Lease<L> {
             self.refill(cost, now)?;
         }
         let allowed = self.spend(cost);
-        let pending = self.pending.replace(true);
+        let pending = Pending::begin(&self.pending);
         let agreed = agree(&allowed);
-        self.pending.set(pending);
+        drop(pending);
         if !agreed {
             self.in_hand.set(self.in_hand.get() + cost);
             if self.in_hand.get() > self.most || self.limiter.delays() {
@@ -379,6 +385,24 @@ impl<L: Undo> Limiter for Lease<L> {
             self.in_hand.set(0);
         }
         self.limiter.reset_at(now);
+    }
+}
+
+/// While others are asked for their consent, which may panic.
+struct Pending<'a> {
+    flag: &'a Cell<bool>,
+    before: bool,
+}
+
+impl<'a> Pending<'a> {
+    fn begin(flag: &'a Cell<bool>) -> Self {
+        Self { flag, before: flag.replace(true) }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.flag.set(self.before);
     }
 }
 

@@ -17,9 +17,10 @@
 //! less than the difference only if time has reached the place, and others have come after it.
 //!
 //! In that argument the word must not have been lowered but through the ledger. A refund, a reset, or a check that was
-//! undone may have been of units before the place, and then it is nearer than the ledger says. [`Returns`] tells; then what is
-//! put back is what of `n` units time has not reached if they began at the time of the booking, as in
-//! [`Undo`](crate::Undo). That is never more than it should be, and less by what was gained in the meantime.
+//! undone may have been of units before the place, and then it is nearer than the ledger says. [`Lowered`] tells. After
+//! a refund or an undone check, what is put back is what of `n` units time has not reached if they began at the time of
+//! the booking, as in [`Undo`](crate::Undo): that is never more than it should be, and less by what was gained in the
+//! meantime. After a reset, or a change of quota, the booking is forgotten.
 //!
 //! All that goes through the ledger is ordered by its lock. Checks do not, and take no notice of it.
 //!
@@ -30,7 +31,7 @@ use alloc::collections::BTreeMap;
 
 use crate::{
     algorithm::Step,
-    returns::{Returns, Since},
+    returns::{Lowered, Since},
     sync::{Mutex, MutexGuard},
 };
 
@@ -51,6 +52,19 @@ struct Open {
 struct Place {
     end: u64,
     since: Since,
+    /// Of what broke with the past.
+    unbroken: Since,
+}
+
+/// Where a booking's place is by now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stands {
+    /// It ends at this word.
+    Before(u64),
+    /// Nearer than the ledger says, but not before the time of the booking.
+    Nearer,
+    /// Nowhere: what was taken is forgotten.
+    Nowhere,
 }
 
 /// A booking: its place in the ledger, and the step that it was.
@@ -66,27 +80,31 @@ impl Ledger {
         Self { open: Mutex::new(Open { places: BTreeMap::new(), booked: 0 }) }
     }
 
-    /// Holds the line, so that something can be booked in a word whose owner counts what is given back in `returns`.
-    pub(crate) fn hold(&self, returns: &Returns) -> Held<'_> {
+    /// Holds the line, so that something can be booked in a word whose owner counts what lowers it in `lowered`.
+    pub(crate) fn hold(&self, lowered: &Lowered) -> Held<'_> {
         let open = self.open.lock();
-        Held { open, since: returns.now() }
+        Held { open, since: lowered.returns.now(), unbroken: lowered.breaks.now() }
     }
 
-    /// Strikes a booking out. What of it is not `kept`, `put_back` puts back: so many units of this step, whose end is where it
-    /// says when asked; and it says how much that was, as a difference of words.
+    /// Strikes a booking out. What of it is not `kept`, `put_back` puts back: so many units of this step, which stands
+    /// where it is told when it asks; and it says how much that was, as a difference of words.
     pub(crate) fn close(
         &self,
         booked: Booked,
         kept: u64,
-        returns: &Returns,
-        put_back: impl FnOnce(&Step, u64, &dyn Fn() -> Option<u64>) -> u64,
+        lowered: &Lowered,
+        put_back: impl FnOnce(&Step, u64, &dyn Fn() -> Stands) -> u64,
     ) {
         let Booked { whose, number, step } = booked;
         let mut open = self.open.lock();
         let Some(place) = open.places.remove(&(whose, number)) else { return };
         let Some(surplus) = step.cost().checked_sub(kept).filter(|&surplus| surplus > 0) else { return };
-        let end = || returns.none(place.since).then_some(place.end);
-        let returned = put_back(&step, surplus, &end);
+        let stands = || match (lowered.breaks.none(place.unbroken), lowered.returns.none(place.since)) {
+            (true, true) => Stands::Before(place.end),
+            (true, false) => Stands::Nearer,
+            (false, _) => Stands::Nowhere,
+        };
+        let returned = put_back(&step, surplus, &stands);
         for (_, behind) in open.places.range_mut((whose, number)..=(whose, u64::MAX)) {
             behind.end = behind.end.wrapping_sub(returned);
         }
@@ -97,6 +115,7 @@ impl Ledger {
 pub(crate) struct Held<'a> {
     open: MutexGuard<'a, Open>,
     since: Since,
+    unbroken: Since,
 }
 
 impl Held<'_> {
@@ -104,7 +123,8 @@ impl Held<'_> {
     pub(crate) fn enter(mut self, whose: u64, step: Step) -> Booked {
         let number = self.open.booked;
         self.open.booked += 1;
-        self.open.places.insert((whose, number), Place { end: step.end(), since: self.since });
+        let place = Place { end: step.end(), since: self.since, unbroken: self.unbroken };
+        self.open.places.insert((whose, number), place);
         Booked { whose, number, step }
     }
 }

@@ -20,7 +20,7 @@ use alloc::{collections::VecDeque, sync::Arc, task::Wake};
 use core::{future::poll_fn, pin::pin, task::Poll, task::Waker, time::Duration};
 use std::thread::{self, Thread};
 
-use crate::{Allowed, Limiter, Timer, Timestamp, sync::Mutex};
+use crate::{Allowed, Headroom, Limiter, Timer, Timestamp, sync::Mutex};
 
 /// A limiter with a line in front of it: first come, first served; for so many at most.
 ///
@@ -42,10 +42,21 @@ use crate::{Allowed, Limiter, Timer, Timestamp, sync::Mutex};
 /// before which it cannot pass, so of what is hopeless some is only found out later. It counts with all ahead staying in
 /// line, and with nobody giving back units.
 ///
+/// At its deadline a request that is not first passes if all that are ahead of it could pass as well at that moment:
+/// they are about to be woken, and it leaves them what they ask for.
+///
+/// # What holds a line up
+///
+/// A task that is first in line and is neither polled nor dropped: the others are not called until it is, and leave at
+/// their deadlines. And whatever asks the line a question while it is locked, which it is while the limiter is asked:
+/// an [`Observer`](crate::Observer), a clock, or a limiter of your own that looks how many are [waiting](Self::waiting)
+/// waits for itself.
+///
 /// # Time
 ///
 /// What time it is, the limiter's clock says; timers only sleep, and the first in line asks again when it wakes. If units
-/// are given back meanwhile, by a refund or a reset, it finds out when its sleep is over; [`recheck`](Self::recheck) wakes it.
+/// are given back meanwhile, by a refund or a reset, or a [`Live`](crate::Live) quota is made larger, it finds out when its sleep is
+/// over; [`recheck`](Self::recheck) wakes it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -144,6 +155,13 @@ impl Queue {
         self.waiting.binary_search_by_key(&number, |waiting| waiting.number).ok()
     }
 
+    /// Those ahead of one.
+    fn ahead(&self, index: usize) -> Ahead {
+        let asked = self.waiting.iter().take(index).map(|waiting| u128::from(waiting.cost)).sum();
+        let last_takes_none = index > 0 && self.waiting[index - 1].cost == 0;
+        Ahead { asked, needed: asked + u128::from(last_takes_none) }
+    }
+
     /// Takes one out: what is returned is who is to be woken, and who is gone, to be dropped once the lock is released.
     fn remove(&mut self, index: usize) -> (Option<Waker>, Option<Waiting>) {
         let gone = self.waiting.remove(index);
@@ -151,6 +169,14 @@ impl Queue {
         let next = if index == 0 { self.waiting.front_mut().and_then(Waiting::call) } else { None };
         (next, gone)
     }
+}
+
+/// What those ahead of a request ask for together.
+#[derive(Clone, Copy, Default)]
+struct Ahead {
+    asked: u128,
+    /// What must be there for all of them to pass: one more, if the last of them asks for one and takes none.
+    needed: u128,
 }
 
 /// What there is for a request to do.
@@ -274,7 +300,7 @@ impl<L: Limiter> Line<L> {
         }
     }
 
-    /// Has the first in line ask the limiter now: of use after units were given back.
+    /// Has the first in line ask the limiter now: of use after units were given back, or a quota was changed.
     pub fn recheck(&self) {
         let first = self.queue.lock().waiting.front_mut().and_then(Waiting::call);
         wake(first);
@@ -318,19 +344,31 @@ impl<L: Limiter> Line<L> {
 
     /// Takes `cost` units, if they pass without a delay.
     fn first(&self, cost: u64, now: Timestamp) -> First {
-        match self.behind(0, cost, now) {
-            First::Waits(Duration::ZERO) => match self.limiter.check_n_at(cost, now) {
-                Ok(allowed) => First::Passes(allowed),
-                Err(denied) => denied.retry_after.map_or(First::Never, First::Waits),
-            },
-            later => later,
+        self.among(Ahead::default(), cost, now)
+    }
+
+    /// Takes `cost` units, if they pass without a delay, and all those `ahead` would pass as well at this moment.
+    fn among(&self, ahead: Ahead, cost: u64, now: Timestamp) -> First {
+        match self.behind(ahead.asked, cost, now) {
+            First::Waits(Duration::ZERO) => {}
+            later => return later,
+        }
+        let mut agreed = false;
+        let mut agree = |allowed: &Allowed| {
+            agreed = allowed.delay.is_zero() && u128::from(allowed.remaining) >= ahead.needed;
+            agreed
+        };
+        match self.limiter.check_and(cost, Headroom::NONE, now, &mut agree) {
+            Ok(allowed) if agreed => First::Passes(allowed),
+            Ok(allowed) => First::Waits(allowed.delay),
+            Err(denied) => denied.retry_after.map_or(First::Never, First::Waits),
         }
     }
 
     /// How long a request has to wait at the least that is behind others.
     fn behind(&self, ahead: u128, cost: u64, now: Timestamp) -> First {
         let ahead = ahead.try_into().unwrap_or(u64::MAX);
-        self.limiter.forecast_at(ahead, cost, crate::Headroom::NONE, now).map_or(First::Never, First::Waits)
+        self.limiter.forecast_at(ahead, cost, Headroom::NONE, now).map_or(First::Never, First::Waits)
     }
 
     #[cold]
@@ -375,10 +413,11 @@ impl<L: Limiter> Place<'_, L> {
                 First::Waits(wait) => Turn::Sleep(Some(wait)),
             }
         } else if rest.is_zero() {
-            let ahead = queue.waiting.iter().take(index).map(|waiting| u128::from(waiting.cost)).sum();
-            match self.line.behind(ahead, self.cost, now) {
-                First::Waits(wait) => too_long(wait),
-                _ => too_long(Duration::ZERO),
+            match self.line.among(queue.ahead(index), self.cost, now) {
+                First::Passes(allowed) => Turn::Over(Ok(allowed)),
+                First::Never => Turn::Over(Err(self.line.never(self.cost, now))),
+                // Where a bound from below is all that is known, it is this: not now.
+                First::Waits(wait) => too_long(wait.max(Duration::from_nanos(1))),
             }
         } else {
             Turn::Sleep((self.longest != Duration::MAX).then_some(rest))

@@ -57,6 +57,11 @@ use crate::{
     keyed::latch::Latch,
     sync::{AtomicU64, Ordering},
 };
+#[cfg(feature = "serde")]
+use crate::{
+    keyed::latch::Held,
+    snapshot::{Save, SaveWord, Shift, State},
+};
 
 /// What becomes of the units that are in use when a quota is changed.
 ///
@@ -130,7 +135,14 @@ pub enum Carry {
 /// | fixed window | 1.6 × 10^7 per second, 5.3 × 10^8 per minute | 4.2 × 10^9, 1.3 × 10^11 |
 /// | sliding window | 4,095 per second, 16,383 per minute, 131,071 per hour | 65,535, 262,143, 2,097,151 |
 ///
-/// The sliding log has no live form, and a live limiter cannot be booked ahead of time; one can wait in line for it.
+/// The sliding log has no live form, and a live limiter cannot be booked ahead of time: neither compiles. One can wait in a
+/// `Line` for it; whoever is first there asks again when its wait by the old quota is over, or is told to by `recheck`.
+///
+/// ```compile_fail,E0277
+/// use tollgate::{Live, Quota, SlidingLog};
+///
+/// let log = Live::<SlidingLog>::new(Quota::per_second(10)); // `SlidingLog` has no live form
+/// ```
 pub struct Live<A> {
     banks: [CachePadded<Bank>; 2],
     version: AtomicU64,
@@ -249,10 +261,7 @@ impl<A: Adjustable> Live<A> {
     ///
     /// No one else may have acted on the state at a time later than what `latest` says after its word was loaded.
     pub(crate) fn bring_over(&self, place: Place<'_>, latest: impl Fn() -> Timestamp) {
-        let carry = match self.unsettled.load(Ordering::Relaxed) {
-            PROPORTIONAL => Carry::Proportional,
-            _ => Carry::Absolute,
-        };
+        let carry = self.unsettled_carry();
         let present = self.present();
         let Ok(()) = replace(place, Sole, |word| {
             if tag(word) == present.version & TAG {
@@ -261,6 +270,14 @@ impl<A: Adjustable> Live<A> {
             let before = self.versioned(tag(word))?;
             Some(present.tagged(present.rule.carry(word & WORD, &before.rule, carry, latest())))
         });
+    }
+
+    /// How states of the version before the present one are to be brought over.
+    fn unsettled_carry(&self) -> Carry {
+        match self.unsettled.load(Ordering::Relaxed) {
+            PROPORTIONAL => Carry::Proportional,
+            _ => Carry::Absolute,
+        }
     }
 
     #[inline(always)]
@@ -307,12 +324,17 @@ impl<A: Adjustable> Live<A> {
 
     /// What `ask` says of the word in `place`, by the rule under which it was written.
     #[inline(always)]
-    fn look<O: Owner, T>(&self, place: Place<'_>, owner: O, ask: impl Fn(&A, u64) -> T) -> Result<T, O::Gone> {
+    fn look<O: Owner, T>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        ask: impl Fn(&Versioned<A>, u64) -> T,
+    ) -> Result<T, O::Gone> {
         loop {
             let word = place.word.load(Ordering::Acquire);
             owner.confirm()?;
             if let Some(found) = self.versioned(tag(word)) {
-                return Ok(ask(&found.rule, word & WORD));
+                return Ok(ask(&found, word & WORD));
             }
         }
     }
@@ -377,6 +399,10 @@ impl<A: Adjustable> Algorithm for Live<A> {
         self.quota()
     }
 
+    fn is_live(&self) -> bool {
+        true
+    }
+
     #[inline(always)]
     fn beside(&self) -> usize {
         0
@@ -416,7 +442,7 @@ impl<A: Adjustable> Algorithm for Live<A> {
         leave: Headroom,
         now: Timestamp,
     ) -> Result<Decision, O::Gone> {
-        self.look(place, owner, |rule, word| decide(rule, word, cost, leave, now).map(|(allowed, _)| allowed))
+        self.look(place, owner, |found, word| decide(&found.rule, word, cost, leave, now).map(|(allowed, _)| allowed))
     }
 
     fn forecast<O: Owner>(
@@ -428,7 +454,9 @@ impl<A: Adjustable> Algorithm for Live<A> {
         leave: Headroom,
         now: Timestamp,
     ) -> Result<Option<Duration>, O::Gone> {
-        self.look(place, owner, |rule, word| rule.forecast(word, ahead, cost, units(rule, leave), now))
+        self.look(place, owner, |Versioned { rule, .. }, word| {
+            rule.forecast(word, ahead, cost, units(rule, leave), now)
+        })
     }
 
     fn forecast_shared(
@@ -514,11 +542,17 @@ impl<A: Adjustable> Algorithm for Live<A> {
         swapped.map(|_| Taken { version: found.version, step }).map_err(|_| Moved)
     }
 
-    fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone> {
+    fn carry_over<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        from: &Self,
+        latest: impl Fn() -> Timestamp,
+    ) -> Result<(), O::Gone> {
         let present = self.present();
         replace(place, owner, |word| {
             let before = from.versioned(tag(word))?;
-            Some(present.tagged(present.rule.carry(word & WORD, &before.rule, Carry::Absolute, now)))
+            Some(present.tagged(present.rule.carry(word & WORD, &before.rule, Carry::Absolute, latest())))
         })
     }
 }
@@ -562,6 +596,34 @@ fn decide(
     now: Timestamp,
 ) -> Result<(Allowed, u64), Denied> {
     rule.step_leaving(word, cost, units(rule, leave), now)
+}
+
+/// Of all states under the present quota, which stays what it is meanwhile.
+#[cfg(feature = "serde")]
+impl<A: Adjustable + SaveWord> Save for Live<A> {
+    const NAME: &'static str = A::LIVE_NAME;
+
+    fn hold(&self) -> Option<Held<'_>> {
+        Some(Latch::new(&self.latch).hold())
+    }
+
+    fn save(&self, place: Place<'_>, now: Timestamp) -> State {
+        let present = self.present();
+        let Ok(word) = self.look(place, Sole, |found, word| {
+            if found.version == present.version {
+                return word;
+            }
+            // Somebody's clock has panicked half-way through a change.
+            present.rule.carry(word, &found.rule, self.unsettled_carry(), now)
+        });
+        present.rule.save_word(word, now)
+    }
+
+    fn load(&self, place: Place<'_>, state: &State, shift: &Shift) -> Option<()> {
+        let present = self.present();
+        place.word.store(present.tagged(present.rule.load_word(state, shift)?), Ordering::Release);
+        Some(())
+    }
 }
 
 impl<A: Adjustable> fmt::Debug for Live<A> {

@@ -10,7 +10,7 @@ use crate::{Allowed, Decision, Denied, Headroom, Limiter, Timestamp, Undo, sync:
 /// Is told what has become of each request to a limiter: what [`Limiter::observed`] takes.
 ///
 /// All methods do nothing unless they are written. They are called where the decision was made, by the thread that asked,
-/// and the request waits for them. [`Counters`] is one that counts; logs and metrics are for those who write their own.
+/// and the request waits for them. If one panics, what was taken by then stays taken. [`Counters`] is one that counts; logs and metrics are for those who write their own.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +59,8 @@ pub trait Observer {
 /// admitted and another part has refused: that took nothing of it. So what a part has counted as admitted is what is
 /// charged to it. (Where several parts would refuse, it is counted by the one that is named to the caller, or that was come
 /// upon.) A refund is not told: what it gives back is known to who asks for it.
+///
+/// It cannot be booked ahead of time, or charged: that is for the limiter under it, and not told.
 ///
 /// Under a [`Lease`](crate::Lease) the observer is told of what the lease takes, is refused, and puts back; to be told of requests, observe
 /// the lease.

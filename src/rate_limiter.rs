@@ -120,12 +120,12 @@ impl<A: Algorithm, C: Clock> Limiter for RateLimiter<A, C> {
 
     #[inline]
     fn refund_at(&self, cost: u64, now: Timestamp) {
-        let Ok(()) = self.state.returns().count(|| self.algorithm.refund(self.state.place(), Sole, cost, now));
+        let Ok(()) = self.state.lowered().returns.count(|| self.algorithm.refund(self.state.place(), Sole, cost, now));
     }
 
     #[inline]
     fn reset_at(&self, now: Timestamp) {
-        let Ok(()) = self.state.returns().count(|| self.algorithm.reset(self.state.place(), Sole, now, now));
+        let Ok(()) = self.state.lowered().breaks.count(|| self.algorithm.reset(self.state.place(), Sole, now, now));
     }
 }
 
@@ -140,7 +140,8 @@ impl<A: Algorithm, C: Clock> Undo for RateLimiter<A, C> {
 
     fn undo_at(&self, taken: A::Taken, cost: u64, now: Timestamp) {
         let latest = || self.clock.now().max(now);
-        let Ok(()) = self.state.returns().count(|| self.algorithm.undo(self.state.place(), Sole, taken, cost, latest));
+        let Ok(()) =
+            self.state.lowered().returns.count(|| self.algorithm.undo(self.state.place(), Sole, taken, cost, latest));
     }
 
     fn delays(&self) -> bool {
@@ -159,17 +160,17 @@ impl<A: Bookable, C: Clock> Reserve for RateLimiter<A, C> {
         longest: Duration,
         now: Timestamp,
     ) -> Result<(Allowed, Booked), Denied> {
-        let line = self.ledger.hold(self.state.returns());
+        let line = self.ledger.hold(self.state.lowered());
         let request = algorithm::Request { cost, leave, longest, now };
         let Ok(answer) = algorithm::book(&self.algorithm, self.state.place(), Sole, &request);
         answer.map(|(allowed, step)| (allowed, line.enter(0, step)))
     }
 
     fn close_at(&self, booked: Booked, kept: u64, now: Timestamp) {
-        self.ledger.close(booked, kept, self.state.returns(), |step, cost, end| {
+        self.ledger.close(booked, kept, self.state.lowered(), |step, cost, stands| {
             let latest = || self.clock.now().max(now);
             let Ok(returned) =
-                algorithm::put_back(&self.algorithm, self.state.place(), Sole, (step, cost), end, latest);
+                algorithm::put_back(&self.algorithm, self.state.place(), Sole, (step, cost), stands, latest);
             returned
         });
     }

@@ -8,7 +8,8 @@ use crate::{Allowed, Denied, Headroom, Limiter, Timestamp};
 /// A limiter that can be booked ahead of time, and charged afterwards: a bucket, direct or one key of a keyed limiter.
 ///
 /// Only the buckets. A window admits in steps, and what it will admit later depends on what comes in between; a
-/// [`Composite`](crate::Composite) has a time for each of its parts. Both can be waited for in a [`Line`](crate::Line).
+/// [`Composite`](crate::Composite) has a time for each of its parts. What is booked of a [`Live`](crate::Live) quota
+/// would be due at another time after a change. All of them can be waited for in a [`Line`](crate::Line).
 ///
 /// [`reserve`](Self::reserve) is the convenient way; the other methods are what it is made of.
 ///
@@ -44,10 +45,11 @@ use crate::{Allowed, Denied, Headroom, Limiter, Timestamp};
 /// stand so much further ahead. What time has reached is spent: it is gone for a bucket that is not full, and made no
 /// difference to one that is. So a booking that lies ahead, and one that was just made, is put back to the last unit.
 ///
-/// If units were given back in the meantime by a [`refund`](Limiter::refund), a [`reset`](Limiter::reset) or an
-/// [undone](crate::Undo) check, it is less by what was gained since the booking, as it is not known whose place that has moved.
-/// In a table of keys, a give-back of one key in 64 counts for this. Never is a unit of somebody else's put back; but a clock
-/// that steps back while bookings are open is not noticed, and then it may be.
+/// If units were given back in the meantime by a [`refund`](Limiter::refund) or an [undone](crate::Undo) check, it is
+/// less by what was gained since the booking, as it is not known whose place that has moved. After a
+/// [`reset`](Limiter::reset), or if the key was in another [tier](crate::Tiers) meanwhile, nothing is put back: what
+/// was booked is forgotten. In a table of keys, what happens to one key in 64 counts for this. Never is a unit of
+/// somebody else's put back; but a clock that steps back while bookings are open is not noticed, and then it may be.
 ///
 /// A booking that moves ahead is not told: its [`act_at`](Booking::act_at) stays. The bound of the algorithm counts it from when
 /// its turn has come. So if those before it are cancelled, and it is used when it was told, others may have booked the same
@@ -97,6 +99,8 @@ pub trait Reserve: Limiter {
     ) -> Result<(Allowed, Self::Booked), Denied>;
 
     /// Ends a booking of which `kept` units are kept. The others are put back, as many as time has not reached.
+    ///
+    /// The booking must be one of this limiter, or this key; once it is closed, to close it again does nothing.
     ///
     /// `now` is a time of the limiter's clock, or later if others have gone by later times.
     fn close_at(&self, booked: Self::Booked, kept: u64, now: Timestamp);

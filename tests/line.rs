@@ -5,10 +5,11 @@ mod world;
 
 use std::{
     future::Future,
-    pin::pin,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     thread,
@@ -16,8 +17,8 @@ use std::{
 };
 
 use tollgate::{
-    Algorithm, Composite, FixedWindow, KeyedLimiter, LeakyBucket, Limiter, Line, ManualClock, Quota, RateLimiter,
-    SlidingLog, SlidingWindow, Timestamp, TokenBucket, WaitError,
+    Algorithm, Composite, Decision, FixedWindow, Headroom, KeyedLimiter, LeakyBucket, Limiter, Line, ManualClock,
+    Quota, RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket, WaitError,
 };
 use world::{Flag, World};
 
@@ -166,6 +167,137 @@ fn one_in_the_middle_of_the_line_leaves_at_its_deadline() {
         "{outcome:?}"
     );
     assert_eq!(world.passed, [0, 2]);
+}
+
+/// Polls once, by a waker that wakes nobody.
+fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn at_its_deadline_one_passes_if_all_ahead_could_as_well() {
+    let clock = clock();
+    let limiter = tokens(Quota::per_second(10), &clock);
+    // Also one that must leave some for others: what is left to it is what counts.
+    for (limiter, has) in [((&limiter).leaving(Headroom::NONE), 10), ((&limiter).leaving(Headroom::units(3)), 7)] {
+        let line = Line::new(limiter, 100);
+        clock.advance(Duration::from_secs(10));
+        assert!(limiter.check_n(has).is_ok());
+        let timers = World::new(&clock).timers;
+        let mut first = Box::pin(line.wait(3, Duration::MAX, timers.clone()));
+        let mut second = Box::pin(line.wait(4, millis(700), timers.clone()));
+        let mut third = Box::pin(line.wait(1, millis(800), timers.clone()));
+        assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending() && poll(&mut third).is_pending());
+        clock.advance(millis(700));
+        assert!(matches!(poll(&mut second), Poll::Ready(Ok(_))), "nobody has to wait for longer because of it");
+        let left = limiter.peek_n(0).unwrap().remaining;
+        assert_eq!(left, 3);
+        clock.advance(millis(99));
+        assert!(limiter.check_n(left - 2).is_ok());
+        clock.advance(millis(1));
+        // One more has come, and the first needs three of three.
+        let refused = poll(&mut third);
+        assert!(
+            matches!(refused, Poll::Ready(Err(WaitError::TooLong { wait, .. })) if wait == millis(900)),
+            "{refused:?}"
+        );
+        assert!(matches!(poll(&mut first), Poll::Ready(Ok(_))));
+    }
+}
+
+#[test]
+fn at_its_deadline_one_leaves_a_unit_to_who_asks_for_one_and_takes_none() {
+    let clock = clock();
+    let limiter = tokens(Quota::per_second(10), &clock);
+    let line = Line::new(&limiter, 100);
+    assert!(limiter.check_n(10).is_ok());
+    let timers = World::new(&clock).timers;
+    let mut first = Box::pin(line.wait(0, Duration::MAX, timers.clone()));
+    let mut second = Box::pin(line.wait(1, millis(100), timers));
+    assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+    clock.advance(millis(100));
+    assert!(matches!(poll(&mut second), Poll::Ready(Err(WaitError::TooLong { wait, longest, .. })) if wait > longest));
+    assert!(matches!(poll(&mut first), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn a_long_line_before_a_fast_bucket_is_counted_to_its_end() {
+    let clock = clock();
+    let rate = 10_000_000_000;
+    let limiter = tokens(Quota::per_second(rate), &clock);
+    assert!(limiter.check_n(rate).is_ok());
+    let forecast = |ahead| limiter.forecast_at(ahead, rate, Headroom::NONE, limiter.now());
+    assert_eq!(forecast(rate * 7_200), Some(Duration::from_secs(7_201)), "more than a word can hold at one time");
+    assert!(forecast(u64::MAX).is_some_and(|wait| wait >= Duration::from_secs(u64::MAX / rate)));
+}
+
+/// A limiter from which somebody takes between a look and a check; or which panics when it is asked the time.
+struct Troubled<L> {
+    limiter: L,
+    taken_between: u64,
+    panics: AtomicBool,
+}
+
+impl<L: Limiter> Limiter for Troubled<L> {
+    fn now(&self) -> Timestamp {
+        assert!(!self.panics.load(Ordering::Relaxed), "no time");
+        self.limiter.now()
+    }
+
+    fn check_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+        self.limiter.check_n_leaving_at(cost, leave, now)
+    }
+
+    fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+        self.limiter.peek_n_leaving_at(cost, leave, now)
+    }
+
+    fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
+        let forecast = self.limiter.forecast_at(ahead, cost, leave, now);
+        let _ = self.limiter.check_n_at(self.taken_between, now);
+        forecast
+    }
+
+    fn refund_at(&self, cost: u64, now: Timestamp) {
+        self.limiter.refund_at(cost, now);
+    }
+
+    fn reset_at(&self, now: Timestamp) {
+        self.limiter.reset_at(now);
+    }
+}
+
+#[test]
+fn nobody_passes_with_a_delay_that_others_have_just_brought_about() {
+    let clock = clock();
+    let limiter = by(LeakyBucket::new(Quota::per_second(10).burst(3)).unwrap(), &clock);
+    let line = Line::new(Troubled { limiter: &limiter, taken_between: 1, panics: AtomicBool::new(false) }, 100);
+    let refused = poll(&mut Box::pin(line.wait(1, millis(99), World::new(&clock).timers)));
+    let error = WaitError::TooLong { cost: 1, wait: millis(100), longest: millis(99) };
+    assert_eq!(refused, Poll::Ready(Err(error)));
+    assert_eq!(limiter.peek().unwrap().delay, millis(100), "and nothing is taken");
+}
+
+#[test]
+fn a_panic_while_the_line_is_locked_harms_only_whose_it_is() {
+    let clock = clock();
+    let limiter = tokens(Quota::per_second(10), &clock);
+    assert!(limiter.check_n(10).is_ok());
+    let line = Line::new(Troubled { limiter: &limiter, taken_between: 0, panics: AtomicBool::new(false) }, 100);
+    let timers = World::new(&clock).timers;
+    let mut first = Box::pin(line.wait(10, Duration::MAX, timers.clone()));
+    let mut second = Box::pin(line.wait(1, Duration::MAX, timers));
+    let next = Flag::raised();
+    assert!(poll(&mut first).is_pending());
+    assert!(second.as_mut().poll(&mut Context::from_waker(&next.clone().into())).is_pending());
+    next.take();
+    line.limiter().panics.store(true, Ordering::Relaxed);
+    clock.advance(millis(1_000));
+    assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut first))).is_err());
+    line.limiter().panics.store(false, Ordering::Relaxed);
+    assert!(next.take(), "the next is called as the first unwinds");
+    assert_eq!(line.waiting(), 1);
+    assert!(matches!(poll(&mut second), Poll::Ready(Ok(_))));
 }
 
 #[test]

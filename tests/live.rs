@@ -172,6 +172,23 @@ fn refunds_and_resets_are_by_the_present_quota() {
 }
 
 #[test]
+fn what_is_in_use_beyond_the_present_quota_is_refunded_as_well() {
+    fn holds<A: Adjustable>() {
+        let (limiter, _) = limiter::<A>(Quota::per_minute(100));
+        assert!(limiter.check_n(100).is_ok());
+        limiter.set_quota(Quota::per_minute(10), Carry::Absolute).unwrap();
+        limiter.refund(93);
+        assert_eq!(left(&limiter), 3);
+        limiter.refund(u64::MAX);
+        assert_eq!(left(&limiter), 10);
+    }
+    holds::<FixedWindow>();
+    holds::<SlidingWindow>();
+    holds::<TokenBucket>();
+    holds::<LeakyBucket>();
+}
+
+#[test]
 fn what_was_taken_under_another_quota_is_not_undone() {
     fn holds<A: Adjustable>() {
         let (limiter, _) = limiter::<A>(Quota::per_minute(10));

@@ -5,12 +5,16 @@
 #[allow(unused_macros)]
 mod runner;
 
-use std::{sync::Arc, thread};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
 
 use proptest::{collection::vec, prelude::*};
 use runner::hold;
 use tollgate::{
-    Composite, Counters, Counts, FixedWindow, Headroom, KeyedLimiter, Limiter, ManualClock, Observer, Quota,
+    Composite, Counters, Counts, Denied, FixedWindow, Headroom, KeyedLimiter, Limiter, ManualClock, Observer, Quota,
     RateLimiter, TokenBucket, Undo,
 };
 
@@ -174,6 +178,33 @@ fn nothing_is_lost_when_more_threads_count_than_there_are_shards() {
         }
     });
     assert_eq!(numbers(counters.read()), [(20_000, 20_000), (20_000, 20_000), (0, 0)]);
+}
+
+/// One that panics when it is told of a refusal.
+struct Fussy;
+
+impl Observer for Fussy {
+    fn refused(&self, _cost: u64, _denied: &Denied) {
+        panic!("refused");
+    }
+}
+
+#[test]
+fn an_observer_that_panics_leaves_limiters_and_leases_in_order() {
+    let (common, scarce) = (bucket(10_000).observed(Counters::new()), bucket(1).observed(Fussy));
+    let lease = (&common).lease();
+    (0..100).for_each(|_| assert!(lease.check().is_ok()));
+    // Twice in one composite, so that the lease has spent when the second of the scarce units is asked for.
+    let both = Composite::new((&lease, &scarce, &scarce));
+    assert!(catch_unwind(AssertUnwindSafe(|| both.check())).is_err());
+    assert_eq!(numbers(common.observer().read())[1..], [(0, 0), (0, 0)]);
+    lease.settle();
+    assert_eq!(lease.in_hand(), 0);
+    // What was spent by then stays so.
+    assert_eq!(common.peek_n(0).unwrap().remaining, 10_000 - 101);
+    assert!(lease.check().is_ok());
+    drop(lease);
+    assert_eq!(common.peek_n(0).unwrap().remaining, 10_000 - 102);
 }
 
 /// Threads race for the last units of one part, so that many a check of the other is undone.

@@ -163,6 +163,40 @@ fn what_others_gave_back_is_not_put_back_a_second_time() {
 }
 
 #[test]
+fn what_a_reset_has_forgotten_is_not_put_back() {
+    with_both(TokenBucket::new(Quota::per_second(10)).unwrap(), |reserve, limiter, clock| {
+        let [before, other] = [reserve(6, Duration::ZERO), reserve(4, Duration::ZERO)];
+        limiter.reset();
+        assert!(limiter.check_n(5).is_ok());
+        let after = reserve(5, Duration::ZERO);
+        drop(before);
+        other.settle(3);
+        assert_eq!(left(&limiter), 0, "those are others' units");
+        drop(after);
+        assert_eq!(left(&limiter), 5);
+        clock.advance(millis(500));
+        assert_eq!(left(&limiter), 10);
+    });
+}
+
+#[test]
+fn a_booking_is_forgotten_if_its_key_went_to_another_tier_and_came_back() {
+    let clock = ManualClock::starting_at(Timestamp::from_secs(1_000));
+    let bucket = |limit| TokenBucket::new(Quota::per_second(limit).burst(20)).unwrap();
+    let tier = AtomicUsize::new(0);
+    let tiers = Tiers::new([bucket(1), bucket(100)], |_: &str| tier.load(Ordering::Relaxed)).unwrap();
+    let limiter: KeyedLimiter<str, _, _> = KeyedLimiter::with_clock(tiers, 100, clock.clone());
+    let booking = limiter.key("alice").reserve(10, Duration::ZERO).unwrap();
+    tier.store(1, Ordering::Relaxed);
+    assert_eq!(limiter.peek_n("alice", 0).unwrap().remaining, 10);
+    clock.advance(millis(200));
+    tier.store(0, Ordering::Relaxed);
+    assert!(limiter.check_n("alice", 20).is_ok());
+    drop(booking);
+    assert_eq!(left(&limiter.key("alice")), 0);
+}
+
+#[test]
 fn an_estimate_is_settled_for_less_or_for_more() {
     with_both(TokenBucket::new(Quota::per_second(10)).unwrap(), |reserve, limiter, clock| {
         reserve(8, Duration::ZERO).settle(3);
@@ -231,12 +265,14 @@ fn debts_are_as_large_as_a_word_can_hold_and_no_larger() {
             let refused = (&limiter).reserve(1, Duration::from_secs(1)).unwrap_err();
             assert_eq!(refused.retry_after.is_none(), quota.limit() < 1_000_000_000, "{quota:?} {start:?}");
             // At the horizon there is no time left for a debt beyond the burst.
-            limiter.refund(u64::MAX);
+            limiter.refund(quota.limit());
             assert_eq!(
                 left(&limiter) == 0,
                 start < Timestamp::HORIZON || refused.retry_after.is_some(),
                 "{quota:?} {start:?}"
             );
+            limiter.refund(u64::MAX);
+            assert_eq!(left(&limiter), quota.limit(), "{quota:?} {start:?}");
         }
     }
 }
@@ -251,18 +287,28 @@ fn a_booking_moves_with_the_limiter_that_it_owns() {
 }
 
 #[test]
-fn a_booking_survives_a_change_of_tier() {
-    let clock = ManualClock::new();
-    let bucket = |limit| TokenBucket::new(Quota::per_second(limit)).unwrap();
+fn what_was_taken_in_another_tier_is_not_put_back() {
+    let clock = ManualClock::starting_at(Timestamp::from_secs(1_000));
+    let bucket = |limit| TokenBucket::new(Quota::per_second(limit).burst(20)).unwrap();
     let tier = AtomicUsize::new(0);
-    let tiers = Tiers::new([bucket(10), bucket(100)], |_: &str| tier.load(Ordering::Relaxed)).unwrap();
+    let tiers = Tiers::new([bucket(1), bucket(100)], |_: &str| tier.load(Ordering::Relaxed)).unwrap();
     let limiter: KeyedLimiter<str, _, _> = KeyedLimiter::with_clock(tiers, 100, clock.clone());
-    let booking = limiter.key("alice").reserve(6, Duration::ZERO).unwrap();
+    let slow = limiter.key("alice");
+    let booking = slow.reserve(6, Duration::ZERO).unwrap();
+    let (_, taken) = slow.take(6).unwrap();
     tier.store(1, Ordering::Relaxed);
-    let large = limiter.key("alice");
-    assert_eq!(left(&large), 94);
+    let fast = limiter.key("alice");
+    assert_eq!(left(&fast), 8);
+    // All of it has been regained here, where it would not have been there; what is in use by now is somebody else's.
+    clock.advance(millis(200));
+    assert!(fast.check_n(20).is_ok());
     drop(booking);
-    assert_eq!(left(&large), 100);
+    slow.undo(taken, 6);
+    assert_eq!(left(&fast), 0);
+    // It was struck out all the same, and those that come later are put back.
+    clock.advance(millis(200));
+    fast.reserve(20, Duration::ZERO).unwrap().cancel();
+    assert_eq!(left(&fast), 20);
 }
 
 #[test]

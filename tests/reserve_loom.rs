@@ -135,6 +135,25 @@ fn what_is_undone_past_the_ledger_is_not_put_back_twice() {
     });
 }
 
+/// A reset gives as much as a new bucket has, and what was booked before it nothing more, whenever it is cancelled.
+#[test]
+fn what_a_reset_forgets_is_not_put_back() {
+    model(3, || {
+        let limiter = Arc::new(RateLimiter::with_clock(in_a_second(2), Moving::new(1)));
+        let others = limiter.clone();
+        let other = thread::spawn(move || {
+            others.reset();
+            u64::from(others.check_n(2).is_ok())
+        });
+        let booking = (&*limiter).reserve(2, Duration::ZERO);
+        drop(booking);
+        // All that has passed since the reset, and nothing was kept before.
+        let passed = 2 * other.join().unwrap();
+        let more = (0..3).filter(|_| limiter.check().is_ok()).count() as u64;
+        assert!(passed + more <= 2, "{passed} and {more} more");
+    });
+}
+
 /// Hashes a key as itself.
 #[derive(Clone, Copy)]
 struct AsItself;

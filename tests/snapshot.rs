@@ -16,8 +16,9 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use runner::hold;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tollgate::{
-    Algorithm, Clock, Decision, FixedWindow, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, RateLimiter,
-    SecretState, SlidingLog, SlidingWindow, Tiers, Timestamp, TokenBucket,
+    Algorithm, Carry, Clock, Decision, FixedWindow, KeyedLimiter, LeakyBucket, Limiter, Live, ManualClock, Quota,
+    RateLimiter, SecretState, SlidingLog, SlidingWindow, Tiers, Timestamp, TokenBucket,
+    algorithm::Adjustable,
     snapshot::{KeyedSnapshot, RestoreError, Save, Snapshot},
 };
 
@@ -25,7 +26,7 @@ const START: u64 = 1_790_000_000_123_456_789;
 const SECOND: u64 = 1_000_000_000;
 
 /// An algorithm that can be made of a limit and a period.
-trait Made: Save + Copy + 'static {
+trait Made: Save + 'static {
     fn made(limit: u64, period: Duration) -> Self;
 }
 
@@ -37,6 +38,41 @@ macro_rules! made {
             }
         }
     )+};
+}
+
+/// One whose quota can be changed.
+impl<A: Adjustable + 'static> Made for Live<A>
+where
+    Live<A>: Save,
+{
+    fn made(limit: u64, period: Duration) -> Self {
+        Live::new(Quota::new(limit, period)).unwrap()
+    }
+}
+
+macro_rules! for_all_live {
+    ($name:ident, $property:ident) => {
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn fixed_window() {
+                $property::<Live<FixedWindow>>();
+            }
+            #[test]
+            fn sliding_window() {
+                $property::<Live<SlidingWindow>>();
+            }
+            #[test]
+            fn token_bucket() {
+                $property::<Live<TokenBucket>>();
+            }
+            #[test]
+            fn leaky_bucket() {
+                $property::<Live<LeakyBucket>>();
+            }
+        }
+    };
 }
 
 made!(FixedWindow, SlidingWindow, SlidingLog, TokenBucket, LeakyBucket);
@@ -102,35 +138,35 @@ fn send(limiter: &impl Limiter, clock: &ManualClock, period: u64, requests: Requ
 fn goes_on_as_it_was_by_the_same_clock<A: Made>() {
     let strategy = (1..13_u64, periods(), requests(), passing());
     hold(250, strategy, |(limit, period, requests, passed)| {
-        let algorithm = A::made(limit, Duration::from_nanos(period));
-        let limiter = by(algorithm, START);
+        let made = || A::made(limit, Duration::from_nanos(period));
+        let limiter = by(made(), START);
         send(&limiter, limiter.clock(), period, requests);
         let snapshot = written(&limiter.snapshot(Some(at(77))));
         limiter.clock().advance(Duration::from_nanos(passed));
         let now = limiter.now();
         let clock = ManualClock::starting_at(now);
         let wall = at(77) + Duration::from_nanos(passed);
-        let restored = RateLimiter::restore(algorithm, clock, &snapshot, Some(wall)).unwrap();
+        let restored = RateLimiter::restore(made(), clock, &snapshot, Some(wall)).unwrap();
         prop_assert_eq!(sayings(&restored, now, period), sayings(&limiter, now, period));
         Ok(())
     });
 }
 
 for_all_algorithms!(same_clock, goes_on_as_it_was_by_the_same_clock);
+for_all_live!(same_clock_live, goes_on_as_it_was_by_the_same_clock);
 
 fn leaves_no_more_room_by_another_clock<A: Made>() {
     let passing = prop_oneof![Just(0_u64), 0..SECOND, 0..20 * SECOND];
     let starts = prop_oneof![Just(0_u64), 0..100 * SECOND, 0..4_000_000_000 * SECOND, Just(4_294_967_295 * SECOND)];
     let strategy = (1..13_u64, periods(), requests(), passing, starts, prop_oneof![Just(0_u64), 0..3 * SECOND]);
     hold(250, strategy, |(limit, period, requests, passed, start, back)| {
-        let algorithm = A::made(limit, Duration::from_nanos(period));
-        let limiter = by(algorithm, START);
+        let made = || A::made(limit, Duration::from_nanos(period));
+        let limiter = by(made(), START);
         send(&limiter, limiter.clock(), period, requests);
         // A clock that has stepped back.
         limiter.clock().set(limiter.now() - Duration::from_nanos(back));
         let snapshot = written(&limiter.snapshot(Some(at(0))));
-        let restored =
-            RateLimiter::restore(algorithm, ManualClock::starting_at(at(start)), &snapshot, Some(at(passed)));
+        let restored = RateLimiter::restore(made(), ManualClock::starting_at(at(start)), &snapshot, Some(at(passed)));
         let restored = restored.unwrap();
         let before = limiter.now() + Duration::from_nanos(passed);
         no_more_room(&sayings(&restored, at(start), period), &sayings(&limiter, before, period))?;
@@ -144,16 +180,17 @@ fn leaves_no_more_room_by_another_clock<A: Made>() {
 }
 
 for_all_algorithms!(other_clock, leaves_no_more_room_by_another_clock);
+for_all_live!(other_clock_live, leaves_no_more_room_by_another_clock);
 
 fn a_bucket_loses_less_than_a_nanosecond<A: Made>() {
     let strategy = (1..13_u64, periods(), requests(), 0..10 * SECOND, 0..100 * SECOND);
     hold(250, strategy, |(limit, period, requests, passed, start)| {
-        let algorithm = A::made(limit, Duration::from_nanos(period));
-        let limiter = by(algorithm, START);
+        let made = || A::made(limit, Duration::from_nanos(period));
+        let limiter = by(made(), START);
         send(&limiter, limiter.clock(), period, requests);
         let snapshot = limiter.snapshot(Some(at(0)));
         let clock = ManualClock::starting_at(at(start));
-        let restored = RateLimiter::restore(algorithm, clock, &snapshot, Some(at(passed))).unwrap();
+        let restored = RateLimiter::restore(made(), clock, &snapshot, Some(at(passed))).unwrap();
         let before = limiter.now() + Duration::from_nanos(passed);
         for cost in 1..=limit {
             let wait =
@@ -302,6 +339,12 @@ fn what_cannot_be_is_refused() {
     let disordered = edited(&limiter.snapshot(None), "[5,5]", "[5,1]");
     let restored = RateLimiter::restore(log, ManualClock::starting_at(at(5)), &disordered, None).unwrap();
     assert_eq!(restored.check_n(2).unwrap_err().retry_after, Some(Duration::from_secs(1)));
+    let log = SlidingLog::new(Quota::per_second(3)).unwrap();
+    let limiter = by(log, 5);
+    assert!(limiter.check_n(3).is_ok());
+    let disordered = edited(&limiter.snapshot(None), "[5,5,5]", "[1,5,2]");
+    let restored = RateLimiter::restore(log, ManualClock::starting_at(at(5)), &disordered, None).unwrap();
+    assert_eq!(restored.check().unwrap_err().reset_after, Duration::from_secs(1));
 }
 
 // Keyed.
@@ -348,6 +391,7 @@ fn goes_on_with_all_its_keys<A: Made>() {
 }
 
 for_all_algorithms!(keyed, goes_on_with_all_its_keys);
+for_all_live!(keyed_live, goes_on_with_all_its_keys);
 
 type Keyed<A = TokenBucket, S = SecretState> = KeyedLimiter<u64, A, ManualClock, S>;
 
@@ -438,27 +482,42 @@ fn a_key_that_was_never_seen_begins_as_in_a_table_that_has_stood_for_as_long() {
     }
 }
 
-/// A clock jumps ahead, keys are taken over, and it steps back: those that are gone then had not recovered.
+/// A clock jumps ahead, keys are taken over, and it steps back: those that are gone then had not recovered, and begin after the
+/// take-over, as they would have.
 #[test]
 fn a_take_over_that_lies_ahead_is_not_forgotten() {
     let bucket = TokenBucket::new(Quota::new(10, Duration::from_secs(100))).unwrap();
-    let limiter = Keyed::with_clock(bucket, 2, ManualClock::starting_at(at(START)));
-    (0..20).for_each(|key| assert!(limiter.check_n(&key, 10).is_ok()));
-    limiter.clock().set(at(START + 200 * SECOND));
-    for key in 100..400 {
-        let _ = limiter.check_n(&key, 10);
-    }
-    limiter.clock().set(at(START + SECOND));
-    let snapshot = limiter.snapshot(Some(at(0)));
-    for passed in [0, 50 * SECOND] {
+    let mut taken_over = 0;
+    for (seed, passed) in (0..40).zip([0, 50 * SECOND].into_iter().cycle()) {
+        let (clock, hasher) = (ManualClock::starting_at(at(START)), SecretState::with_seed(seed));
+        let limiter = Keyed::with_clock_and_hasher(bucket, 2, clock, hasher);
+        // Of 32 slots.
+        for (keys, seconds) in [(0..20, 0), (100..116, 200)] {
+            limiter.clock().set(at(START + seconds * SECOND));
+            for key in keys {
+                let _ = limiter.check_n(&key, 10);
+            }
+        }
+        // What newcomers share would make them wait as well.
+        if limiter.stats().overflowed > 0 {
+            continue;
+        }
+        limiter.clock().set(at(START + SECOND));
+        let snapshot = limiter.snapshot(Some(at(0)));
+        limiter.clock().advance(Duration::from_nanos(passed));
         let clock = ManualClock::starting_at(at(77));
         let restored = Keyed::restore(bucket, 2, clock, &snapshot, Some(at(passed))).unwrap();
         for key in 0..20 {
-            let _ = restored.check_n(&key, 10);
-            let wait = restored.check_n(&key, 10).unwrap_err().retry_after.unwrap();
-            assert!(wait >= Duration::from_nanos(199 * SECOND - passed), "{key}: {wait:?}");
+            let [old, new] = [&limiter, &restored].map(|limiter| {
+                let _ = limiter.check_n(&key, 10);
+                limiter.check_n(&key, 10).unwrap_err().retry_after.unwrap()
+            });
+            assert!(new >= old, "{seed}, {key}: {old:?}, then {new:?}");
+            // What it has taken it has taken at the time of the take-over.
+            taken_over += u32::from(old > Duration::from_secs(140));
         }
     }
+    assert!(taken_over > 20, "{taken_over}: there was nothing to forget");
 }
 
 /// One that does not keep its seed when it is written.
@@ -511,6 +570,98 @@ fn no_secret_is_shown() {
     for secret in [first, &value["hasher"][0], &value["hasher"][1], &value["probe"]] {
         assert!(!shown.contains(&secret.to_string()), "{shown}");
     }
+}
+
+// Live.
+
+#[test]
+fn a_live_limiter_is_restored_under_the_quota_that_it_had_last() {
+    fn holds<A: Adjustable>()
+    where
+        Live<A>: Save,
+    {
+        let limiter = by(Live::<A>::new(Quota::per_minute(10)).unwrap(), START);
+        assert!(limiter.check_n(6).is_ok());
+        for limit in [7, 300, 20] {
+            limiter.set_quota(Quota::per_minute(limit), Carry::Absolute).unwrap();
+        }
+        let snapshot = written(&limiter.snapshot(None));
+        assert_eq!(snapshot.quotas(), [Quota::per_minute(20)]);
+        let error = refused(Live::<A>::new(Quota::per_minute(10)).unwrap(), &snapshot);
+        assert!(matches!(error, RestoreError::Quota { found, .. } if found == Quota::per_minute(20)), "{error}");
+        let live = Live::<A>::new(snapshot.quotas()[0]).unwrap();
+        let restored = RateLimiter::restore(live, ManualClock::starting_at(at(START)), &snapshot, None).unwrap();
+        assert_eq!(restored.peek_n(0).unwrap().remaining, 14);
+        restored.set_quota(Quota::per_minute(40), Carry::Proportional).unwrap();
+        assert_eq!(restored.peek_n(0).unwrap().remaining, 28);
+        assert_eq!(limiter.peek_n(0).unwrap().remaining, 14);
+    }
+    holds::<FixedWindow>();
+    holds::<SlidingWindow>();
+    holds::<TokenBucket>();
+    holds::<LeakyBucket>();
+}
+
+#[test]
+fn a_live_limiter_is_not_one_that_is_not() {
+    let plain = by(bucket(), START).snapshot(None);
+    let error = refused(Live::<TokenBucket>::new(Quota::per_second(10)).unwrap(), &plain);
+    let message = "algorithm: the snapshot is of a token bucket; restore it as one, not as a live token bucket";
+    assert_eq!(error.to_string(), message);
+    let live = by(Live::<TokenBucket>::new(Quota::per_second(10)).unwrap(), START).snapshot(None);
+    assert!(matches!(refused(bucket(), &live), RestoreError::Algorithm { .. }));
+}
+
+/// A table whose quota is changed to and fro, of whose keys each has used half.
+#[test]
+fn no_snapshot_is_of_two_quotas() {
+    let quota = |limit| Live::<FixedWindow>::new(Quota::per_minute(limit)).unwrap();
+    let limiter = Keyed::<Live<FixedWindow>>::with_clock(quota(100), 100, ManualClock::starting_at(at(START)));
+    (0..50).for_each(|key| assert!(limiter.check_n(&key, 50).is_ok()));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for limit in [200, 100].into_iter().cycle().take_while(|_| !done.load(Ordering::Relaxed)) {
+                limiter.set_quota(Quota::per_minute(limit), Carry::Proportional).unwrap();
+            }
+        });
+        for _ in 0..200 {
+            let snapshot = limiter.snapshot(None);
+            let limit = snapshot.quotas()[0].limit();
+            let clock = ManualClock::starting_at(at(START));
+            let restored = Keyed::restore(quota(limit), 100, clock, &snapshot, None).unwrap();
+            let left = |key| restored.peek_n(&key, 0).unwrap().remaining;
+            if let Some(key) = (0..50).find(|&key| left(key) != limit / 2) {
+                done.store(true, Ordering::Relaxed);
+                panic!("key {key} has {} left of {limit}", left(key));
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// A clock that panics once, when it is told to.
+struct Panics(AtomicBool);
+
+impl Clock for &Panics {
+    fn now(&self) -> Timestamp {
+        assert!(!self.0.swap(false, Ordering::Relaxed), "no time");
+        at(START)
+    }
+}
+
+#[test]
+fn a_change_that_a_clock_has_cut_short_is_finished_in_the_snapshot() {
+    let clock = Panics(AtomicBool::new(false));
+    let quota = |limit| Live::<FixedWindow>::new(Quota::per_minute(limit)).unwrap();
+    let limiter: KeyedLimiter<u64, _, _> = KeyedLimiter::with_clock(quota(10), 100, &clock);
+    (0..20).for_each(|key| assert!(limiter.check_n(&key, 6).is_ok()));
+    clock.0.store(true, Ordering::Relaxed);
+    let change = || limiter.set_quota(Quota::per_minute(20), Carry::Proportional);
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(change)).is_err());
+    let snapshot = limiter.snapshot(None);
+    let restored: KeyedLimiter<u64, _, _> = KeyedLimiter::restore(quota(20), 100, &clock, &snapshot, None).unwrap();
+    (0..20).for_each(|key| assert_eq!(restored.peek_n(&key, 0).unwrap().remaining, 8, "{key}"));
 }
 
 // Damage.
@@ -581,7 +732,7 @@ fn survives_damage<A: Made>() {
     let nows = || prop_oneof![Just(0_u64), 0..100 * SECOND, any::<u64>()];
     let bytes = prop_oneof![1 => vec(any::<u8>(), 0..64).prop_map(Ok), 4 => damages().prop_map(Err)];
     hold(300, (bytes, nows(), nows(), any::<bool>()), |(bytes, now, wall, of_a_table)| {
-        let algorithm = A::made(5, Duration::from_secs(1));
+        let made = || A::made(5, Duration::from_secs(1));
         let broken = |text: Vec<u8>, binary: Vec<u8>| match &bytes {
             Ok(bytes) => [bytes.clone(), bytes.clone()],
             Err(damages) => [damaged(text, damages), damaged(binary, damages)],
@@ -605,14 +756,14 @@ fn survives_damage<A: Made>() {
                 }
             }
         } else {
-            let limiter = by(algorithm, START);
+            let limiter = by(made(), START);
             let _ = (limiter.check_n(3), limiter.check_n(2));
             let snapshot = limiter.snapshot(Some(at(77)));
             let [text, binary] =
                 broken(serde_json::to_vec(&snapshot).unwrap(), postcard::to_allocvec(&snapshot).unwrap());
             let read: [Option<Snapshot>; 2] = [serde_json::from_slice(&text).ok(), postcard::from_bytes(&binary).ok()];
             for snapshot in read.into_iter().flatten() {
-                if let Ok(restored) = RateLimiter::restore(algorithm, clock.clone(), &snapshot, wall) {
+                if let Ok(restored) = RateLimiter::restore(made(), clock.clone(), &snapshot, wall) {
                     exercise(&restored, now);
                     let _ = restored.snapshot(wall);
                 }
@@ -623,14 +774,15 @@ fn survives_damage<A: Made>() {
 }
 
 for_all_algorithms!(damage, survives_damage);
+for_all_live!(damage_live, survives_damage);
 
 // Others go on meanwhile.
 
 #[test]
 fn each_state_is_as_it_was_at_one_moment() {
     fn holds<A: Made>() {
-        let algorithm = A::made(100_000, Duration::from_secs(60));
-        let limiter = by(algorithm, 60 * SECOND);
+        let made = || A::made(100_000, Duration::from_secs(60));
+        let limiter = by(made(), 60 * SECOND);
         let done = AtomicBool::new(false);
         let left = |limiter: &RateLimiter<A, ManualClock>| {
             limiter.peek_n(0).map_or_else(|denied| denied.remaining, |allowed| allowed.remaining)
@@ -645,7 +797,7 @@ fn each_state_is_as_it_was_at_one_moment() {
                 let snapshot = limiter.snapshot(None);
                 let after = left(&limiter);
                 let clock = ManualClock::starting_at(at(60 * SECOND));
-                let restored = left(&RateLimiter::restore(algorithm, clock, &snapshot, None).unwrap());
+                let restored = left(&RateLimiter::restore(made(), clock, &snapshot, None).unwrap());
                 assert!((after..=before).contains(&restored) && (100_000 - restored) % 3 == 0, "{restored}");
             }
         });

@@ -7,6 +7,7 @@ use crate::{
     Allowed, Decision, Denied, Headroom, Timestamp,
     algorithm::Answer,
     cell::{Moved, Owner, Place, Update, update},
+    ledger::Stands,
     sync::Ordering,
 };
 
@@ -176,24 +177,24 @@ pub(crate) fn charge_shared<R: Bookable>(rule: &R, (shared, begun): Shared<'_>, 
 
 /// Puts `cost` units of a step back, as many as lie ahead of time, and says how much that was, as a difference of words.
 ///
-/// `end` says where the step's place in line ends by now, if that is known; it is asked after the word was loaded, and so is
-/// the time.
+/// `stands` says where the step's place in line is by now; it is asked after the word was loaded, and so is the time.
 pub(crate) fn put_back<R: Bookable, O: Owner>(
     rule: &R,
     place: Place<'_>,
     owner: O,
     (step, cost): (&Step, u64),
-    end: impl Fn() -> Option<u64>,
+    stands: impl Fn() -> Stands,
     latest: impl Fn() -> Timestamp,
 ) -> Result<u64, O::Gone> {
     let cost = cost.min(step.cost);
     replace_saying(place, owner, |word| {
-        let returned = match end() {
-            Some(end) => {
+        let returned = match stands() {
+            Stands::Before(end) => {
                 let latest = latest();
                 rule.ahead(end, cost, latest).min(rule.ahead(word, cost, latest))
             }
-            None => word.wrapping_sub(rule.undo(word, step, cost, latest())),
+            Stands::Nearer => word.wrapping_sub(rule.undo(word, step, cost, latest())),
+            Stands::Nowhere => 0,
         };
         (returned, word.wrapping_sub(returned))
     })

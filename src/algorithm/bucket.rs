@@ -195,7 +195,8 @@ impl Bucket {
     /// The word after as many as `cost` tokens of those in use are given back.
     pub(super) fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
         let used = self.used(word, self.rate.units_at(now.within_horizon()));
-        word.wrapping_sub(used.min(cost.min(self.burst()) << self.token_bits))
+        // More than the burst may be in use, and then more than that can be given back.
+        word.wrapping_sub(used.min(cost.min(u64::MAX >> self.token_bits) << self.token_bits))
     }
 
     /// The word without `cost` of the tokens that `step` took, while others may have taken more and put theirs back, up to
@@ -325,7 +326,9 @@ impl Bucket {
         let allowed = if delays { 0 } else { allowed };
         let in_line = u128::from(self.used(word, generated)) + (u128::from(ahead) << self.token_bits);
         let excess = in_line.saturating_sub(allowed.into());
-        if excess > self.most_in_use(generated).into() {
+        // Those ahead take their units one after the other, so a word need not hold them all; but time ends.
+        let most = if self.reach.is_some() { u64::MAX } else { self.most_in_use(generated) };
+        if excess > most.into() {
             return Some(Duration::MAX);
         }
         Some(self.drained(excess as u64, generated, now, Duration::from_nanos))

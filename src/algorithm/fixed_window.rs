@@ -171,6 +171,7 @@ impl Adjustable for FixedWindow {
 #[cfg(feature = "serde")]
 impl SaveWord for FixedWindow {
     const NAME: &'static str = "fixed window";
+    const LIVE_NAME: &'static str = "live fixed window";
 
     fn save_word(&self, word: u64, now: Timestamp) -> State {
         let (position, count) = self.read(word, now);

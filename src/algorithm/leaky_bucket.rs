@@ -162,6 +162,7 @@ impl Adjustable for LeakyBucket {
 #[cfg(feature = "serde")]
 impl SaveWord for LeakyBucket {
     const NAME: &'static str = "leaky bucket";
+    const LIVE_NAME: &'static str = "live leaky bucket";
 
     fn save_word(&self, word: u64, now: Timestamp) -> State {
         self.bucket.save_word(word, now)

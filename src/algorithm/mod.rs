@@ -53,6 +53,11 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
     /// The quota that this algorithm enforces.
     fn quota(&self) -> Quota;
 
+    /// Whether the quota can be changed while it is in use, as that of a [`Live`](crate::Live) can.
+    fn is_live(&self) -> bool {
+        false
+    }
+
     /// Whether an admitted request may have to wait for its delay.
     fn delays(&self) -> bool {
         false
@@ -162,7 +167,15 @@ pub trait Algorithm: sealed::Sealed + Debug + Send + Sync {
 
     /// Makes a state that was kept under the quota of `from` one under this quota. What is in use stays in use, even where
     /// that is more than this quota has.
-    fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone>;
+    ///
+    /// No one else may have acted on the state at a time later than what `latest` says after the state was loaded.
+    fn carry_over<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        from: &Self,
+        latest: impl Fn() -> Timestamp,
+    ) -> Result<(), O::Gone>;
 }
 
 /// An algorithm whose whole state is one word: a pure step from a word and a time to an answer and the next word.
@@ -227,6 +240,10 @@ pub trait Rule: sealed::Sealed + Debug + Send + Sync {
 
 /// A rule whose quota can be changed while it is in use, as that of a [`Live`](crate::Live): its words fit into fewer bits,
 /// and it can be kept in atomics.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no live form: its quota cannot be changed while it is in use",
+    note = "`FixedWindow`, `SlidingWindow`, `TokenBucket` and `LeakyBucket` have one"
+)]
 pub trait Adjustable: Rule + Copy {
     /// What a rule is kept as: an array of up to 15 words.
     type Words: AsRef<[u64]>;
@@ -398,8 +415,14 @@ impl<R: Rule> Algorithm for R {
         swapped.map(|_| Step { after: next, cost, at: now }).map_err(|_| Moved)
     }
 
-    fn carry_over<O: Owner>(&self, place: Place<'_>, owner: O, from: &Self, now: Timestamp) -> Result<(), O::Gone> {
-        replace(place, owner, |word| self.carry(word, from, Carry::Absolute, now))
+    fn carry_over<O: Owner>(
+        &self,
+        place: Place<'_>,
+        owner: O,
+        from: &Self,
+        latest: impl Fn() -> Timestamp,
+    ) -> Result<(), O::Gone> {
+        replace(place, owner, |word| self.carry(word, from, Carry::Absolute, latest()))
     }
 }
 

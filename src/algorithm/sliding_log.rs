@@ -224,7 +224,13 @@ impl Algorithm for SlidingLog {
     }
 
     /// The log remembers times, whatever the quota that they were admitted under: there is nothing to change.
-    fn carry_over<O: Owner>(&self, _place: Place<'_>, owner: O, _from: &Self, _now: Timestamp) -> Result<(), O::Gone> {
+    fn carry_over<O: Owner>(
+        &self,
+        _place: Place<'_>,
+        owner: O,
+        _from: &Self,
+        _latest: impl Fn() -> Timestamp,
+    ) -> Result<(), O::Gone> {
         owner.confirm()
     }
 }

@@ -242,6 +242,7 @@ impl Adjustable for SlidingWindow {
 #[cfg(feature = "serde")]
 impl SaveWord for SlidingWindow {
     const NAME: &'static str = "sliding window";
+    const LIVE_NAME: &'static str = "live sliding window";
 
     fn save_word(&self, word: u64, now: Timestamp) -> State {
         let View { position, previous, current } = self.read(word, now);

@@ -173,6 +173,7 @@ impl Adjustable for TokenBucket {
 #[cfg(feature = "serde")]
 impl SaveWord for TokenBucket {
     const NAME: &'static str = "token bucket";
+    const LIVE_NAME: &'static str = "live token bucket";
 
     fn save_word(&self, word: u64, now: Timestamp) -> State {
         self.bucket.save_word(word, now)

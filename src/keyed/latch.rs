@@ -65,7 +65,9 @@ impl<'a> Latch<'a> {
 
 /// A latch that is held.
 #[derive(Debug)]
-pub(crate) struct Held<'a>(Latch<'a>);
+// `Save` has it, whose methods are public.
+#[cfg_attr(not(feature = "serde"), allow(unreachable_pub))]
+pub struct Held<'a>(Latch<'a>);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {

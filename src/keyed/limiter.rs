@@ -209,7 +209,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
         let print = self.print(key);
         // The line is on its way while the clock is read.
         let home = self.table.prefetch(print);
-        self.table.check_from(home, print, cost, Headroom::NONE, self.clock.now())
+        self.table.check_from(home, print, cost, Headroom::NONE, self.clock.now(), &self.clock)
     }
 
     /// Decides on one unit of `key` at `now`, and takes it if it passes.
@@ -239,7 +239,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
         Q: Hash + ?Sized,
         A: PlanFor<Q>,
     {
-        self.table.check(self.print(key), cost, Headroom::NONE, now)
+        self.table.check(self.print(key), cost, Headroom::NONE, now, &self.clock)
     }
 
     /// Answers as [`check`](Self::check) would, and takes nothing.
@@ -281,7 +281,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
         Q: Hash + ?Sized,
         A: PlanFor<Q>,
     {
-        self.table.peek(self.print(key), cost, Headroom::NONE, now)
+        self.table.peek(self.print(key), cost, Headroom::NONE, now, &self.clock)
     }
 
     /// Gives back up to `cost` units of `key` now, as many as are still in use.
@@ -304,7 +304,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
         Q: Hash + ?Sized,
         A: PlanFor<Q>,
     {
-        self.table.refund(self.print(key), cost, now);
+        self.table.refund(self.print(key), cost, now, &self.clock);
     }
 
     /// Makes `key` as new; but for units that it took from the state which newcomers share.
@@ -324,7 +324,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
         Q: Hash + ?Sized,
         A: PlanFor<Q>,
     {
-        self.table.reset(self.print(key), now);
+        self.table.reset(self.print(key), now, &self.clock);
     }
 
     #[inline(always)]

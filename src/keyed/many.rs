@@ -124,7 +124,7 @@ where
         self.waiting = self.waiting.checked_sub(1)?;
         let print = self.prints[self.next];
         self.next = (self.next + 1) % AHEAD;
-        Some(self.limiter.table.check(print, self.cost, Headroom::NONE, self.now))
+        Some(self.limiter.table.check(print, self.cost, Headroom::NONE, self.now, &self.limiter.clock))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

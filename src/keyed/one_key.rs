@@ -83,16 +83,16 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
 
     #[inline]
     fn check_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
-        self.limiter.table.check(self.print, cost, leave, now)
+        self.limiter.table.check(self.print, cost, leave, now, &self.limiter.clock)
     }
 
     #[inline]
     fn peek_n_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
-        self.limiter.table.peek(self.print, cost, leave, now)
+        self.limiter.table.peek(self.print, cost, leave, now, &self.limiter.clock)
     }
 
     fn forecast_at(&self, ahead: u64, cost: u64, leave: Headroom, now: Timestamp) -> Option<Duration> {
-        self.limiter.table.forecast(self.print, ahead, cost, leave, now)
+        self.limiter.table.forecast(self.print, ahead, cost, leave, now, &self.limiter.clock)
     }
 
     fn check_and(
@@ -106,11 +106,11 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
     }
 
     fn refund_at(&self, cost: u64, now: Timestamp) {
-        self.limiter.table.refund(self.print, cost, now);
+        self.limiter.table.refund(self.print, cost, now, &self.limiter.clock);
     }
 
     fn reset_at(&self, now: Timestamp) {
-        self.limiter.table.reset(self.print, now);
+        self.limiter.table.reset(self.print, now, &self.limiter.clock);
     }
 }
 
@@ -119,7 +119,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Undo for OneKey<'_, K, A, C, S> {
     type Taken = Option<TakenOf<A>>;
 
     fn take_leaving_at(&self, cost: u64, leave: Headroom, now: Timestamp) -> Result<(Allowed, Self::Taken), Denied> {
-        self.limiter.table.take(self.print, cost, leave, now)
+        self.limiter.table.take(self.print, cost, leave, now, &self.limiter.clock)
     }
 
     fn undo_at(&self, taken: Self::Taken, cost: u64, now: Timestamp) {
@@ -148,7 +148,7 @@ where
         longest: Duration,
         now: Timestamp,
     ) -> Result<(Allowed, Self::Booked), Denied> {
-        self.limiter.table.book(self.print, &Request { cost, leave, longest, now })
+        self.limiter.table.book(self.print, &Request { cost, leave, longest, now }, &self.limiter.clock)
     }
 
     fn close_at(&self, booked: Self::Booked, kept: u64, now: Timestamp) {
@@ -158,6 +158,6 @@ where
     }
 
     fn charge_at(&self, cost: u64, now: Timestamp) {
-        self.limiter.table.charge(self.print, cost, now);
+        self.limiter.table.charge(self.print, cost, now, &self.limiter.clock);
     }
 }

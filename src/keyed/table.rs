@@ -61,11 +61,11 @@ use super::{
     print::{BUSY, Print, VACANT},
 };
 use crate::{
-    Algorithm, Allowed, Decision, Denied, Headroom, Timestamp,
+    Algorithm, Allowed, Clock, Decision, Denied, Headroom, Timestamp,
     algorithm::Answer,
     cell::{BackOff, Moved, Owner, Place, Sole},
     memory::{prefetch, zeroed},
-    returns::Returns,
+    returns::Lowered,
     sync::{AtomicU64, Ordering},
 };
 #[cfg(feature = "std")]
@@ -93,8 +93,8 @@ pub(super) const GROUP: usize = if cfg!(loom) { 1 } else { 4 };
 /// key, and of 16 slots 5 are spare.
 const KEYS_FOR_TWO_SETS: usize = if cfg!(loom) { 2 * SLOTS } else { 11 };
 
-/// How many counts of what is given back there are, for all keys together.
-const RETURNS: usize = if cfg!(loom) { 1 } else { 64 };
+/// How many counts of what lowers words there are, for all keys together.
+const LOWERED: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// The slots of all keys.
 pub(crate) struct Table<A> {
@@ -113,7 +113,7 @@ pub(crate) struct Table<A> {
     each_beside: usize,
     counters: Counters,
     /// Of the keys that draw each.
-    returns: Box<[Returns]>,
+    lowered: Box<[Lowered]>,
     #[cfg(feature = "std")]
     ledger: CachePadded<Ledger>,
 }
@@ -226,7 +226,7 @@ impl<A: Plan> Table<A> {
             beside_shared: zeroed(groups.saturating_mul(tags).saturating_mul(beside)),
             each_beside: beside,
             counters: Counters::default(),
-            returns: (0..RETURNS).map(|_| Returns::new()).collect(),
+            lowered: (0..LOWERED).map(|_| Lowered::new()).collect(),
             #[cfg(feature = "std")]
             ledger: CachePadded::new(Ledger::new()),
             plan,
@@ -301,9 +301,18 @@ impl<A: Plan> Table<A> {
     }
 
     /// Decides on `cost` units of the key at `now`, of which `leave` must be left, and takes them if they pass.
+    ///
+    /// Here and below, `now` is a time of the `clock`, which is read again where a state changes its tag.
     #[inline(always)]
-    pub(crate) fn check(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
-        self.check_from(self.set(print.draw(0, self.sets)), print, cost, leave, now)
+    pub(crate) fn check(
+        &self,
+        print: Print,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+        clock: &impl Clock,
+    ) -> Decision {
+        self.check_from(self.set(print.draw(0, self.sets)), print, cost, leave, now, clock)
     }
 
     /// As [`check`](Self::check), given the set in which the key most likely is.
@@ -315,6 +324,7 @@ impl<A: Plan> Table<A> {
         cost: u64,
         leave: Headroom,
         now: Timestamp,
+        clock: &impl Clock,
     ) -> Decision {
         if let Some(slot) = home.find(print, 0)
             && let Ok(decision) =
@@ -322,23 +332,30 @@ impl<A: Plan> Table<A> {
         {
             return decision;
         }
-        self.check_further(print, cost, leave, now)
+        self.check_further(print, cost, leave, now, clock)
     }
 
     /// As [`check`](Self::check), where the key was not found in its first set, or was no longer there.
     #[inline(never)]
-    fn check_further(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
-        self.take(print, cost, leave, now).map(|(allowed, _)| allowed)
+    fn check_further(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp, clock: &impl Clock) -> Decision {
+        self.take(print, cost, leave, now, clock).map(|(allowed, _)| allowed)
     }
 
     /// As [`check`](Self::check), with what [`undo`](Self::undo) has to know: nothing if it was taken from the shared state.
-    pub(crate) fn take(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Answer<Option<TakenOf<A>>> {
+    pub(crate) fn take(
+        &self,
+        print: Print,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+        clock: &impl Clock,
+    ) -> Answer<Option<TakenOf<A>>> {
         let algorithm = self.algorithm_of(print.tagged);
         let take = |slot: Slot<'_>| {
             let answer = algorithm.take(self.place(slot), self.found(slot, print), cost, leave, now)?;
             Ok(answer.map(|(allowed, taken)| (allowed, Some(Taken { slot: slot.number, taken }))))
         };
-        match self.with_slot(print, now, take) {
+        match self.with_slot(print, || clock.now().max(now), take) {
             Ok(answer) => answer,
             Err(held) => self.take_newcomer(&held, print, cost, leave, now),
         }
@@ -346,8 +363,9 @@ impl<A: Plan> Table<A> {
 
     /// Gives back the `cost` units that were `taken`, but for those that time has regained, and never any of others.
     ///
-    /// A key that has no slot any more, or another, had recovered. No one else may have acted on the state at a time later
-    /// than what `latest` says after the state was loaded.
+    /// A key that has no slot any more, or another, had recovered. Of one that is under another tag by now nothing is
+    /// given back: time may have regained more, at another rate. No one else may have acted on the state at a time
+    /// later than what `latest` says after the state was loaded.
     pub(crate) fn undo(&self, print: Print, taken: TakenOf<A>, cost: u64, latest: impl Fn() -> Timestamp) {
         let algorithm = self.algorithm_of(print.tagged);
         let undo = |slot: Slot<'_>| {
@@ -357,17 +375,22 @@ impl<A: Plan> Table<A> {
                 Ok(())
             }
         };
-        self.returns(print).count(|| {
-            let _ = self.with_slot(print, latest(), undo);
-        });
+        self.lowered(print).returns.count(|| self.with_slot_as_it_was(print, undo));
     }
 
     /// Decides as [`check`](Self::check) would, and takes nothing.
     #[inline]
-    pub(crate) fn peek(&self, print: Print, cost: u64, leave: Headroom, now: Timestamp) -> Decision {
+    pub(crate) fn peek(
+        &self,
+        print: Print,
+        cost: u64,
+        leave: Headroom,
+        now: Timestamp,
+        clock: &impl Clock,
+    ) -> Decision {
         let algorithm = self.algorithm_of(print.tagged);
         let peek = |slot| algorithm.peek(self.place(slot), self.found(slot, print), cost, leave, now);
-        match self.with_slot(print, now, peek) {
+        match self.with_slot(print, || clock.now().max(now), peek) {
             Ok(decision) => decision,
             Err(held) => {
                 let at = held.floor(now);
@@ -384,10 +407,11 @@ impl<A: Plan> Table<A> {
         cost: u64,
         leave: Headroom,
         now: Timestamp,
+        clock: &impl Clock,
     ) -> Option<Duration> {
         let algorithm = self.algorithm_of(print.tagged);
         let forecast = |slot| algorithm.forecast(self.place(slot), self.found(slot, print), ahead, cost, leave, now);
-        match self.with_slot(print, now, forecast) {
+        match self.with_slot(print, || clock.now().max(now), forecast) {
             Ok(forecast) => forecast,
             Err(held) => {
                 let at = held.floor(now);
@@ -400,29 +424,31 @@ impl<A: Plan> Table<A> {
     /// Gives back up to `cost` units of the key at `now`.
     ///
     /// A key without a slot has recovered, or has its units in the shared state, among those of others.
-    pub(crate) fn refund(&self, print: Print, cost: u64, now: Timestamp) {
+    pub(crate) fn refund(&self, print: Print, cost: u64, now: Timestamp, clock: &impl Clock) {
         let algorithm = self.algorithm_of(print.tagged);
         let refund = |slot| algorithm.refund(self.place(slot), self.found(slot, print), cost, now);
-        self.returns(print).count(|| {
-            let _ = self.with_slot(print, now, refund);
+        self.lowered(print).returns.count(|| {
+            let _ = self.with_slot(print, || clock.now().max(now), refund);
         });
     }
 
     /// Makes the key one that was never seen at `now`, as it is if it has no slot.
-    pub(crate) fn reset(&self, print: Print, now: Timestamp) {
+    pub(crate) fn reset(&self, print: Print, now: Timestamp, clock: &impl Clock) {
         let algorithm = self.algorithm_of(print.tagged);
         let reset = |slot| algorithm.reset(self.place(slot), self.found(slot, print), self.begun, now);
-        self.returns(print).count(|| {
-            let _ = self.with_slot(print, now, reset);
+        self.lowered(print).breaks.count(|| {
+            let _ = self.with_slot(print, || clock.now().max(now), reset);
         });
     }
 
     /// Does what `act` does to the key's slot, once it has one of its tag; or holds the latches of its sets, if it has none.
+    ///
+    /// No one else may have acted on the state at a time later than what `latest` says after the state was loaded.
     #[inline]
     fn with_slot<'a, T>(
         &'a self,
         print: Print,
-        now: Timestamp,
+        latest: impl Fn() -> Timestamp,
         act: impl Fn(Slot<'a>) -> Result<T, Moved>,
     ) -> Result<T, Held<'a>> {
         loop {
@@ -432,9 +458,23 @@ impl<A: Plan> Table<A> {
                 return Ok(done);
             }
             let held = self.lock(print);
-            if !self.adopt(print, now) {
+            if !self.adopt(print, || held.floor(latest())) {
                 return Err(held);
             }
+        }
+    }
+
+    /// Does what `act` does to the key's slot, if it has one that is still of the same tag.
+    fn with_slot_as_it_was<'a, T>(&'a self, print: Print, act: impl Fn(Slot<'a>) -> Result<T, Moved>) -> Option<T> {
+        loop {
+            if let Some(slot) = self.find(print, 0)
+                && let Ok(done) = act(slot)
+            {
+                return Some(done);
+            }
+            // With the latches held nobody is about to give the slot away, or to change its tag.
+            let _held = self.lock(print);
+            self.find(print, 0)?;
         }
     }
 
@@ -559,7 +599,7 @@ impl<A: Plan> Table<A> {
     /// Whether the key has a slot, which if it was of another tag is now one of its present tag. Only for who holds the
     /// latches.
     #[cold]
-    fn adopt(&self, print: Print, now: Timestamp) -> bool {
+    fn adopt(&self, print: Print, latest: impl Fn() -> Timestamp) -> bool {
         let Some(slot) = self.find(print, A::TAG_BITS) else { return false };
         let found = slot.fingerprint.load(Ordering::Relaxed);
         if found != print.tagged {
@@ -567,7 +607,7 @@ impl<A: Plan> Table<A> {
             // Whoever swaps a word of the old tag in the meantime makes this look again, and finds the new tag afterwards.
             let (to, from) = (self.algorithm_of(print.tagged), self.algorithm_of(found));
             // A word of another quota says nothing about places in line.
-            let Ok(()) = self.returns(print).count(|| to.carry_over(self.place(slot), Sole, from, now));
+            let Ok(()) = self.lowered(print).breaks.count(|| to.carry_over(self.place(slot), Sole, from, &latest));
             slot.fingerprint.store(print.tagged, Ordering::Release);
         }
         true
@@ -615,9 +655,9 @@ impl<A: Plan> Table<A> {
         Latch::new(&self.latches[group * (self.plan.tags() + 1)])
     }
 
-    fn returns(&self, print: Print) -> &Returns {
+    fn lowered(&self, print: Print) -> &Lowered {
         // Three numbers are taken by the sets.
-        &self.returns[print.draw(3, self.returns.len())]
+        &self.lowered[print.draw(3, self.lowered.len())]
     }
 
     /// The state that the key shares with other newcomers of its tag if it finds no slot.
@@ -675,14 +715,14 @@ where
 {
     /// Books what is asked for of the key, if it is its turn in time. There is nothing to close if it was taken from the
     /// shared state.
-    pub(crate) fn book(&self, print: Print, request: &Request) -> Answer<Option<Taken<Booked>>> {
+    pub(crate) fn book(&self, print: Print, request: &Request, clock: &impl Clock) -> Answer<Option<Taken<Booked>>> {
         let rule = self.algorithm_of(print.tagged);
-        let line = self.ledger.hold(self.returns(print));
+        let line = self.ledger.hold(self.lowered(print));
         let book = |slot: Slot<'_>| {
             let answer = algorithm::book(rule, self.place(slot), self.found(slot, print), request)?;
             Ok(answer.map(|(allowed, taken)| (allowed, Some(Taken { slot: slot.number, taken }))))
         };
-        let (allowed, taken) = match self.with_slot(print, request.now, book) {
+        let (allowed, taken) = match self.with_slot(print, || clock.now().max(request.now), book) {
             Ok(answer) => answer,
             Err(held) => self.book_newcomer(&held, print, request),
         }?;
@@ -705,8 +745,11 @@ where
                 if let Some(taken) = self.settle(print, at, begin) {
                     Ok((allowed, Some(taken)))
                 } else {
-                    self.counters.overflowed(self.group(print));
-                    rule.check_shared(shared.0, self.begun, cost, leave, at).map(|allowed| (allowed, None))
+                    let decision = rule.check_shared(shared.0, self.begun, cost, leave, at);
+                    if decision.is_ok() {
+                        self.counters.overflowed(self.group(print));
+                    }
+                    decision.map(|allowed| (allowed, None))
                 }
             }
             answer => answer.map(|allowed| (allowed, None)),
@@ -720,23 +763,23 @@ where
     /// Ends a booking of which `kept` units are kept, and puts the others back, as many as time has not reached.
     pub(crate) fn close(&self, print: Print, booked: Taken<Booked>, kept: u64, latest: impl Fn() -> Timestamp) {
         let rule = self.algorithm_of(print.tagged);
-        self.ledger.close(booked.taken, kept, self.returns(print), |step, cost, end| {
+        self.ledger.close(booked.taken, kept, self.lowered(print), |step, cost, stands| {
             let put_back = |slot: Slot<'_>| {
                 if slot.number == booked.slot {
-                    algorithm::put_back(rule, self.place(slot), self.found(slot, print), (step, cost), end, &latest)
+                    algorithm::put_back(rule, self.place(slot), self.found(slot, print), (step, cost), stands, &latest)
                 } else {
                     Ok(0)
                 }
             };
-            self.with_slot(print, latest(), put_back).unwrap_or(0)
+            self.with_slot_as_it_was(print, put_back).unwrap_or(0)
         });
     }
 
     /// Takes `cost` units of the key, whether they pass or not; from the shared state, if there is no room for it.
-    pub(crate) fn charge(&self, print: Print, cost: u64, now: Timestamp) {
+    pub(crate) fn charge(&self, print: Print, cost: u64, now: Timestamp, clock: &impl Clock) {
         let rule = self.algorithm_of(print.tagged);
         let charge = |slot| algorithm::charge(rule, self.place(slot), self.found(slot, print), cost, now);
-        if let Err(held) = self.with_slot(print, now, charge) {
+        if let Err(held) = self.with_slot(print, || clock.now().max(now), charge) {
             let (shared, at) = ((self.shared(print), self.begun), held.floor(now));
             let begin = |slot: Slot<'_>, word| algorithm::begin_charged(rule, self.place(slot), word, shared, cost, at);
             if cost > 0 && self.settle(print, at, begin).is_none() {

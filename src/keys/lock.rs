@@ -1,16 +1,19 @@
-//! The lock of the tables in memory: the standard library's, or the model checker's, or without `std` one that spins.
+//! The lock of the tables in memory: one whose readers do not meet, or the model checker's, or without `std` one that spins.
+//!
+//! Every request reads the tables, and hardly any writes. A reader of an ordinary lock writes to it, so that all threads would wait
+//! for one cache line; here a thread has one of eight, and a writer takes all of them.
 //!
 //! It is held for a look-up or a write, and never across a call of anybody else's code: nobody who panics can poison it, and
 //! nobody waits for it in a circle.
 
 use core::ops::{Deref, DerefMut};
 
+#[cfg(all(feature = "std", not(loom)))]
+use crossbeam_utils::sync::ShardedLock as RwLock;
 #[cfg(loom)]
 use loom::sync::RwLock;
 #[cfg(not(any(feature = "std", loom)))]
 use spin::RwLock;
-#[cfg(all(feature = "std", not(loom)))]
-use std::sync::RwLock;
 
 /// Many readers or one writer.
 #[derive(Debug, Default)]

@@ -12,6 +12,7 @@ use crate::Denied;
 /// | malformed, invalid, revoked, disabled, expired, not yet valid | 401 | `invalid_token` |
 /// | a scope is missing | 403 | `insufficient_scope` |
 /// | too many failures from this address, over a limit, out of credits | 429, and [when to come back](Self::retry_after_secs) | |
+/// | over a limit for ever: the request costs more than it ever holds | 403 | |
 /// | the store is unavailable | 503 | |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -59,12 +60,14 @@ pub enum Refusal<E> {
 
 impl<E> Refusal<E> {
     /// The status of an HTTP response that says so.
+    ///
+    /// A request that costs more than ever passes is forbidden, as 429 invites to try again.
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
             Self::Missing | Self::Key(_) => 401,
             Self::Twice => 400,
-            Self::Scope { .. } => 403,
+            Self::Scope { .. } | Self::Limited { denied: Denied { retry_after: None, .. }, .. } => 403,
             Self::Throttled(_) | Self::Limited { .. } | Self::Credits(_) => 429,
             Self::Unavailable(_) => 503,
         }

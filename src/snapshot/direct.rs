@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{RestoreError, Save, State, header::Header};
-use crate::{Clock, RateLimiter, Timestamp};
+use crate::{Clock, Quota, RateLimiter, Timestamp};
 
 /// What is in use of a [`RateLimiter`]; the [module](super) says what comes back of it.
 ///
@@ -14,6 +14,33 @@ pub struct Snapshot {
     state: State,
 }
 
+impl Snapshot {
+    /// The quota that it is of, as its only element: the one to restore it with, where that can be changed.
+    ///
+    /// A damaged snapshot may say anything, and have none or several.
+    ///
+    /// ```
+    /// use tollgate::{Carry, Limiter, Live, ManualClock, Quota, RateLimiter, TokenBucket};
+    ///
+    /// let bucket = Live::<TokenBucket>::new(Quota::per_second(10))?;
+    /// let limiter = RateLimiter::with_clock(bucket, ManualClock::new());
+    /// limiter.set_quota(Quota::per_second(15), Carry::Absolute)?;
+    /// assert!(limiter.check_n(12).is_ok());
+    /// let snapshot = limiter.snapshot(None);
+    /// assert_eq!(snapshot.quotas(), [Quota::per_second(15)]);
+    ///
+    /// let bucket = Live::<TokenBucket>::new(snapshot.quotas()[0])?;
+    /// let limiter = RateLimiter::restore(bucket, ManualClock::new(), &snapshot, None)?;
+    /// limiter.set_quota(Quota::per_second(20), Carry::Absolute)?;
+    /// assert_eq!(limiter.peek_n(0)?.remaining, 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn quotas(&self) -> &[Quota] {
+        self.header.quotas()
+    }
+}
+
 impl<A: Save, C: Clock> RateLimiter<A, C> {
     /// What is in use now; needs the feature `serde`.
     ///
@@ -21,6 +48,7 @@ impl<A: Save, C: Clock> RateLimiter<A, C> {
     /// limiter meanwhile; see the [module](crate::snapshot).
     #[must_use]
     pub fn snapshot(&self, wall: Option<Timestamp>) -> Snapshot {
+        let _unchanged = self.algorithm().hold();
         let now = self.clock().now();
         Snapshot { header: Header::new(self.algorithm(), now, wall), state: self.algorithm().save(self.place(), now) }
     }

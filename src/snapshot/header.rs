@@ -31,6 +31,11 @@ impl Header {
         Self { version: Self::VERSION, algorithm: A::Algorithm::NAME.into(), quotas: quotas(plan).collect(), at, wall }
     }
 
+    /// Those of all tiers.
+    pub(super) fn quotas(&self) -> &[Quota] {
+        &self.quotas
+    }
+
     /// From when to when states are moved, if this is of the `plan`'s limiter, and it is `now` by its new clock.
     pub(super) fn shift<A: Plan>(
         &self,

@@ -1,5 +1,6 @@
 //! A keyed limiter's snapshot.
 
+use alloc::vec::Vec;
 use core::{
     fmt::{self, Debug},
     hash::BuildHasher,
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RestoreError, Save, header::Header};
 use crate::{
-    Clock, KeyedLimiter, SecretState, Timestamp,
+    Clock, KeyedLimiter, Quota, SecretState, Timestamp,
     keyed::{Plan, SavedTable},
 };
 
@@ -24,6 +25,16 @@ pub struct KeyedSnapshot<S = SecretState> {
     /// What it makes of a text: so that one which has come to hash otherwise is found out.
     probe: u64,
     table: SavedTable,
+}
+
+impl<S> KeyedSnapshot<S> {
+    /// The quotas that it is of, those of all tiers in their order, or one: those to restore it with, where they can be changed.
+    ///
+    /// A damaged snapshot may say anything, and have another number of them.
+    #[must_use]
+    pub fn quotas(&self) -> &[Quota] {
+        self.header.quotas()
+    }
 }
 
 /// Not the hasher, and nothing of the keys but how many they are.
@@ -48,14 +59,16 @@ where
     ///
     /// `wall` is the time by a clock that goes on across a restart, such as the system's time since 1970. Others may use the
     /// limiter meanwhile: keys that have a slot are not held up, newcomers for as long as it takes to copy the 32
-    /// slots near theirs. See the [module](crate::snapshot), also for why the result is confidential.
+    /// slots near theirs, and a change of a [`Live`](crate::Live) quota until all is copied. See the [module](crate::snapshot), also for why the result is confidential.
     ///
     /// To be written, it needs a hasher that can be: [`SecretState`], or one of your own.
     #[must_use]
     pub fn snapshot(&self, wall: Option<Timestamp>) -> KeyedSnapshot<S> {
+        let plan = self.algorithm();
+        let _unchanged: Vec<_> = (0..plan.tags() as u64).filter_map(|tag| plan.algorithm(tag).hold()).collect();
         let now = self.clock().now();
         KeyedSnapshot {
-            header: Header::new(self.algorithm(), now, wall),
+            header: Header::new(plan, now, wall),
             hasher: self.hasher().clone(),
             probe: probe(self.hasher()),
             table: self.table().save(now),

@@ -42,6 +42,9 @@
 //! must count from the same epoch. Without one of them, or if the later is the earlier, no time has passed: everybody waits
 //! for as long as when the snapshot was taken. A wall clock that was set forward in between gives away that much.
 //!
+//! A [`Live`](crate::Live) limiter is restored with the quota that it had last, which [`Snapshot::quotas`] tells, and can be changed
+//! from there on. It counts otherwise than its algorithm without `Live`, so neither is restored as the other.
+//!
 //! # What is refused
 //!
 //! A snapshot of another algorithm, quota or version, of another number of tiers or of slots, and one that says what cannot

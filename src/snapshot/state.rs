@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Algorithm, Timestamp, algorithm::Rule, cell::Place, sync::Ordering};
+use crate::{Algorithm, Timestamp, algorithm::Rule, cell::Place, keyed::latch::Held, sync::Ordering};
 
 /// What is in use of a state, as each algorithm counts it, relative to when it was taken down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,12 @@ pub trait Save: Algorithm {
     /// What it is called.
     const NAME: &'static str;
 
-    /// What is in use of the state in `place` at `now`.
+    /// Has the quota stay what it is until what is returned is dropped; nothing, if it cannot be changed.
+    fn hold(&self) -> Option<Held<'_>> {
+        None
+    }
+
+    /// What is in use of the state in `place` at `now`. Only while the quota is [held](Self::hold).
     fn save(&self, place: Place<'_>, now: Timestamp) -> State;
 
     /// Makes the state in `place`, which was never used, one that has as much in use; or nothing, if it cannot have.
@@ -73,6 +78,8 @@ pub trait Save: Algorithm {
 pub trait SaveWord: Rule {
     /// What it is called.
     const NAME: &'static str;
+    /// What its [`Live`](crate::Live) form is called, which counts in other units.
+    const LIVE_NAME: &'static str;
 
     /// What is in use of `word` at `now`.
     fn save_word(&self, word: u64, now: Timestamp) -> State;

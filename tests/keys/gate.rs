@@ -108,7 +108,7 @@ fn a_refusal_has_a_status_and_a_challenge() {
     assert_eq!(scope, (Refusal::Scope { missing: 1 }, 403, Some(r#"Bearer error="insufficient_scope""#), None));
     let (refusal, status, challenge, retry_after) = check(good, &[], 11);
     assert!(matches!(refusal, Refusal::Limited { limit: 0, .. }));
-    assert_eq!((status, challenge, retry_after), (429, None, None), "no wait can help");
+    assert_eq!((status, challenge, retry_after), (403, None, None), "no wait can help");
     world.gate.check(&world.attempt().costs(9)).unwrap();
     let (refusal, status, _, retry_after) = check(good, &[], 4);
     assert!(matches!(refusal, Refusal::Limited { limit: 0, .. }));

@@ -87,7 +87,7 @@ impl Oracle for PlainBucket {
     }
 
     fn give_back(&mut self, cost: u64, now: u128) {
-        let returned = self.in_use(now).min(self.grains(cost.min(self.limit())));
+        let returned = self.in_use(now).min(self.grains(cost));
         if let Some(last) = self.entries.last_mut() {
             last.1 -= returned;
         }
@@ -224,7 +224,7 @@ impl Oracle for QuantisedBucket {
     }
 
     fn give_back(&mut self, cost: u64, now: u128) {
-        let returned = self.in_use(now).min(self.units(cost.min(self.limit())));
+        let returned = self.in_use(now).min(self.units(cost));
         if self.wraps {
             self.spent += BigUint::from(1_u8) << self.bits;
         }

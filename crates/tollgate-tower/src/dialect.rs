@@ -7,7 +7,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, Entry},
+};
 use smallvec::SmallVec;
 use tollgate::Quota;
 
@@ -89,8 +92,16 @@ impl Dialect {
                 if let Some(policies) = policies() {
                     add_policies(headers, policies);
                 }
-                if is_tightest(headers, &RATE_LIMIT, standing.remaining, least_remaining) {
-                    headers.insert(RATE_LIMIT, structured(standing, reset));
+                // One look at the map, where no layer behind has told of anything.
+                match headers.entry(RATE_LIMIT) {
+                    Entry::Vacant(place) => {
+                        place.insert(structured(standing, reset));
+                    }
+                    Entry::Occupied(_) => {
+                        if is_tightest(headers, &RATE_LIMIT, standing.remaining, least_remaining) {
+                            headers.insert(RATE_LIMIT, structured(standing, reset));
+                        }
+                    }
                 }
             }
             Self::ThreeFields => write_three(headers, RATE_LIMIT_THREE, standing, reset),
@@ -112,17 +123,19 @@ pub(crate) fn seconds(time: Duration) -> u64 {
 
 /// The policies of this layer, before those of the layers behind it.
 fn add_policies(headers: &mut HeaderMap, policies: HeaderValue) {
-    let all = if headers.contains_key(&RATE_LIMIT_POLICY) {
-        let mut all = Text::from_slice(policies.as_bytes());
-        for behind in headers.get_all(&RATE_LIMIT_POLICY) {
-            all.extend_from_slice(b", ");
-            all.extend_from_slice(behind.as_bytes());
+    match headers.entry(RATE_LIMIT_POLICY) {
+        Entry::Vacant(place) => {
+            place.insert(policies);
         }
-        HeaderValue::from_bytes(&all).unwrap_or(policies)
-    } else {
-        policies
-    };
-    headers.insert(RATE_LIMIT_POLICY, all);
+        Entry::Occupied(mut told) => {
+            let mut all = Text::from_slice(policies.as_bytes());
+            for behind in told.iter() {
+                all.extend_from_slice(b", ");
+                all.extend_from_slice(behind.as_bytes());
+            }
+            told.insert(HeaderValue::from_bytes(&all).unwrap_or(policies));
+        }
+    }
 }
 
 /// Whether no layer behind has told of a limit, in the header `name`, of which as few units are left, or has refused.

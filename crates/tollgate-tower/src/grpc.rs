@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderName, HeaderValue, Method, Response, header};
+
+use crate::{RequestHead, identity::Unidentified};
 
 /// A status of gRPC, as much as a refusal needs ([the codes](https://grpc.io/docs/guides/status-codes/)).
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +32,20 @@ impl Code {
     }
 }
 
-/// Whether a request is a call of gRPC.
-pub(crate) fn is_call(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+/// Whether a request is a call of gRPC: a `POST` with a body of `application/grpc`, or one of its relatives.
+///
+/// Any client can say so, and is answered with the status 200. No cache keeps that of a `POST` for others.
+pub(crate) fn is_call(request: &RequestHead<'_>) -> bool {
+    let kind = request.headers.get(header::CONTENT_TYPE);
+    let relative = kind.and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"));
+    request.method == Method::POST
+        && relative.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b'-' | b';')))
+}
+
+/// The answer to a call that cannot be counted.
+pub(crate) fn unidentified(error: &Unidentified) -> Response<Bytes> {
+    let code = if error.status().is_server_error() { Code::Internal } else { Code::InvalidArgument };
+    trailers_only(code, "cannot be counted", None)
 }
 
 /// A response of trailers only, as [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md) has it,

@@ -14,6 +14,21 @@
 //! - A [`RateLimitLayer`] puts policies in front of a service.
 //! - A [`Dialect`] is how clients are told of limits; a [`Refusal`] what they are told of a request that may not pass, as a
 //!   [`Problem`] unless you say otherwise.
+//!
+//! # What an operator is told
+//!
+//! With the feature `metrics`, these counters of the crate [metrics](https://docs.rs/metrics):
+//!
+//! | counter | labels | |
+//! | --- | --- | --- |
+//! | `tollgate_allowed_total` | | requests that have passed a [`RateLimitLayer`] |
+//! | `tollgate_refused_total` | `policy`, `reason` | requests that have not: they are `limited`, cost more than ever passes (`never`), or are `unidentified` |
+//! | `tollgate_keys_allowed_total` | | requests whose key was granted by an `ApiKeyLayer` |
+//! | `tollgate_keys_refused_total` | `reason` | requests that it has refused: `missing`, `twice`, `throttled`, `malformed`, `invalid`, `revoked`, `disabled`, `expired`, `not_yet_valid`, `scope`, `limited`, `credits`, `unavailable` or `unidentified` |
+//!
+//! Where several policies refuse a request, it is counted for each. With the feature `tracing`, a refusal is an event that says
+//! the same, at the level `DEBUG`; at `ERROR` where the server is at fault: the store of keys is unavailable, or nothing tells
+//! the layer whom to count. Neither has anything of a key, or of the identity of a client.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "keys")]

@@ -1,13 +1,4 @@
-//! What an operator is told: counters with the feature `metrics`, events with the feature `tracing`.
-//!
-//! | counter | labels | |
-//! | --- | --- | --- |
-//! | `tollgate_allowed_total` | | requests that have passed a layer |
-//! | `tollgate_refused_total` | `policy`, `reason` | requests that have not |
-//!
-//! The reason is `limited`, `never` (it costs more than ever passes) or `unidentified`. Where several policies refuse, it is
-//! counted for each. The event of a refusal says the same, at the level `DEBUG`, or at `ERROR` if the server should know
-//! whom to count and does not. Neither has anything of the identity of a client.
+//! What an operator is told of limits, as the documentation of the crate says.
 
 use crate::Refusal;
 

@@ -76,8 +76,7 @@ impl Policy {
         A: Algorithm + 'static,
         C: Clock + Send + Sync + 'static,
     {
-        let limiter = limiter.into();
-        Self::of(name, AllTogether { quota: limiter.algorithm().quota(), limiter })
+        Self::of(name, AllTogether(limiter.into()))
     }
 
     /// Counts all requests together, by any limiter, whose quota is what clients are told: a
@@ -100,7 +99,7 @@ impl Policy {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn custom(name: &str, quota: Quota, limiter: impl Limiter + Send + Sync + 'static) -> Result<Self, TextError> {
-        Self::of(name, AllTogether { quota, limiter })
+        Self::of(name, Custom { quota, limiter })
     }
 
     /// What a unit is, if not a request: `content-bytes`, say. It is told to clients who know the structured headers.
@@ -160,16 +159,46 @@ trait Counted: Send + Sync {
 
     fn quota(&self, seat: Seat) -> Quota;
 
-    /// The quota of all seats, if they have one.
+    /// The quota of all seats, if they have one and it stays.
     fn fixed_quota(&self) -> Option<Quota>;
 }
 
-struct AllTogether<L> {
+struct AllTogether<A: Algorithm, C>(Arc<RateLimiter<A, C>>);
+
+impl<A: Algorithm + 'static, C: Clock + Send + Sync + 'static> Counted for AllTogether<A, C> {
+    type One<'a>
+        = &'a RateLimiter<A, C>
+    where
+        Self: 'a;
+
+    fn seat(&self, _request: &RequestHead<'_>) -> Result<Seat, Unidentified> {
+        Ok(Seat::All)
+    }
+
+    fn one(&self, _seat: Seat) -> &RateLimiter<A, C> {
+        &self.0
+    }
+
+    fn quota(&self, _seat: Seat) -> Quota {
+        self.0.algorithm().quota()
+    }
+
+    fn fixed_quota(&self) -> Option<Quota> {
+        fixed(self.0.algorithm())
+    }
+}
+
+/// The quota of `algorithm`, if it stays.
+fn fixed(algorithm: &impl Algorithm) -> Option<Quota> {
+    (!algorithm.is_live()).then(|| algorithm.quota())
+}
+
+struct Custom<L> {
     quota: Quota,
     limiter: L,
 }
 
-impl<L: Limiter + Send + Sync> Counted for AllTogether<L> {
+impl<L: Limiter + Send + Sync> Counted for Custom<L> {
     type One<'a>
         = &'a L
     where
@@ -227,7 +256,7 @@ where
 
     fn fixed_quota(&self) -> Option<Quota> {
         let plan = self.limiter.algorithm();
-        (plan.tags() == 1).then(|| plan.algorithm(0).quota())
+        if plan.tags() == 1 { fixed(plan.algorithm(0)) } else { None }
     }
 }
 

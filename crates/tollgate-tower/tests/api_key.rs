@@ -389,6 +389,14 @@ fn what_costs_more_than_ever_passes_is_forbidden() {
     let answer = with_key(&key).send(address);
     assert_refused(&answer, 403, QUOTA, "The request costs more than the limit ever allows. Do not retry it.");
     assert_eq!((answer.header("retry-after"), reached.load(Ordering::Relaxed)), (None, 0));
+
+    // As well where the other refusals have statuses of the program's choice.
+    let chosen = setting.layer().cost(|_| 3).status(|refusal| match refusal {
+        Refusal::Missing => StatusCode::BAD_REQUEST,
+        _ => StatusCode::from_u16(refusal.status()).unwrap(),
+    });
+    let (address, _) = behind(chosen);
+    assert_eq!([with_key(&key), Request::get("/")].map(|request| request.send(address).status), [403, 400]);
 }
 
 #[test]
@@ -575,9 +583,8 @@ fn calls_of_grpc_are_answered_in_its_words() {
     let key = setting.issue(1, |new| new);
     let service = setting.layer().layer(OnlyWhenReady::default());
     let call = |key: Option<&str>, scope: Option<Scope<'static>>| {
-        let mut request = http::Request::new(());
+        let mut request = http::Request::post("/").header("content-type", "application/grpc+proto").body(()).unwrap();
         request.extensions_mut().insert(PeerAddr("192.0.2.1:1".parse().unwrap()));
-        request.headers_mut().insert(header::CONTENT_TYPE, "application/grpc+proto".parse().unwrap());
         if let Some(key) = key {
             request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
         }
@@ -601,6 +608,10 @@ fn calls_of_grpc_are_answered_in_its_words() {
     assert_eq!(call(Some(key.expose_secret()), None), refused("8", "5000"));
     setting.gate.keyring().store().down.store(true, Ordering::Relaxed);
     assert_eq!(call(Some(key.expose_secret()), None), refused("14", "-1"));
+
+    let from_nowhere = http::Request::post("/").header("content-type", "application/grpc").body(()).unwrap();
+    let answer = block_on(service.oneshot(from_nowhere)).unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["grpc-status"]), (200, &"13".parse().unwrap()));
 }
 
 /// A refusal that was logged with the key that it is about.
@@ -644,13 +655,13 @@ fn events_say_why_and_not_by_which_key() {
         );
         setting.gate.keyring().store().down.store(true, Ordering::Relaxed);
         assert_eq!(send(&key), 503);
+        assert_eq!(block_on(service.clone().oneshot(http::Request::new(()))).unwrap().status(), 500);
     });
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 3, "{text}");
-    for (line, [level, reason]) in
-        lines.iter().zip([["DEBUG", "limited"], ["DEBUG", "invalid"], ["ERROR", "unavailable"]])
-    {
+    assert_eq!(lines.len(), 4, "{text}");
+    let expected = [["DEBUG", "limited"], ["DEBUG", "invalid"], ["ERROR", "unavailable"], ["ERROR", "unidentified"]];
+    for (line, [level, reason]) in lines.iter().zip(expected) {
         assert!(line.contains(level) && line.contains(reason), "{line}");
     }
     for secret in [key.id().as_str(), stranger.id().as_str(), "tg_test", "192.0.2.77", "db-7"] {

@@ -71,10 +71,7 @@ impl Service {
     }
 
     fn limited(folder: &Folder, flush_seconds: u32, address_limit: u32, service_limit: u32) -> Self {
-        let mut process = Command::new(program())
-            .env("TOLLGATE_PEPPER", "32 bytes of randomness for tests")
-            .env("TOLLGATE_DATABASE", folder.0.join("service.sqlite"))
-            .env("TOLLGATE_LISTEN", "127.0.0.1:0")
+        let mut process = Self::command(folder)
             .env("TOLLGATE_FLUSH_SECONDS", flush_seconds.to_string())
             .env("TOLLGATE_ADDRESS_LIMIT", address_limit.to_string())
             .env("TOLLGATE_SERVICE_LIMIT", service_limit.to_string())
@@ -94,6 +91,15 @@ impl Service {
             }
         };
         Self { process, out, address, admin }
+    }
+
+    fn command(folder: &Folder) -> Command {
+        let mut command = Command::new(program());
+        command
+            .env("TOLLGATE_PEPPER", "32 bytes of randomness for tests")
+            .env("TOLLGATE_DATABASE", folder.0.join("service.sqlite"))
+            .env("TOLLGATE_LISTEN", "127.0.0.1:0");
+        command
     }
 
     /// SIGKILL: it learns nothing of it.
@@ -173,7 +179,7 @@ fn the_story() {
     let tier = Request::new("PUT", &format!("/admin/keys/{id}/tier")).key(&admin);
     let changed = service.send(&tier.clone().json(r#"{"tier":"premium"}"#));
     assert_eq!((changed.status, &changed.json()["tier"]), (200, &json!("premium")));
-    assert_eq!(service.send(&tier.json(r#"{"tier":"gold"}"#)).status, 422);
+    assert_eq!(service.send(&tier.clone().json(r#"{"tier":"gold"}"#)).status, 422);
     assert_eq!(items(&service, &key).status, 200);
 
     let rotate = Request::new("POST", &format!("/admin/keys/{id}/rotate")).key(&admin).json("{}");
@@ -184,6 +190,7 @@ fn the_story() {
     assert_eq!(items(&service, &key).status, 401);
     assert_eq!(items(&service, &next).status, 200);
     assert_eq!(service.send(&rotate).status, 409);
+    assert_eq!(service.send(&tier.json(r#"{"tier":"basic"}"#)).status, 409, "the family goes by its newest key");
 
     let revoke = Request::new("POST", &format!("/admin/keys/{next_id}/revoke")).key(&admin);
     assert_eq!(service.send(&revoke).status, 204);
@@ -216,6 +223,71 @@ fn nobody_makes_a_key_that_can_do_more_than_theirs() {
     let rotate = Request::new("POST", &format!("/admin/keys/{strong}/rotate")).key(&clerk).json("{}");
     assert_eq!(service.send(&rotate).status, 403);
     assert_eq!(issue(&service, &clerk, &json!({ "owner": "acme", "scopes": "items:read" })).status, 201);
+}
+
+/// A key that lives for ever as its expiry was misspelt, or an owner that fills the memory.
+#[test]
+fn what_is_asked_for_is_taken_whole_or_refused() {
+    let folder = Folder::new("asked");
+    let service = Service::start(&folder, 60);
+    let admin = service.admin.clone().expect("the first start prints a key");
+    for (asked, status) in [
+        (json!({ "owner": "acme", "expires_in": 60 }), 422),
+        (json!({ "owner": "acme", "expires_in_seconds": -1 }), 422),
+        (json!({ "owner": "" }), 422),
+        (json!({ "owner": "x".repeat(201) }), 422),
+        (json!({ "owner": "acme", "scopes": "items:*:x" }), 422),
+        (json!({ "owner": "x".repeat(3_000_000) }), 413),
+    ] {
+        let refused = issue(&service, &admin, &asked);
+        assert_eq!((refused.status, &refused.json()["status"]), (status, &json!(status)), "{refused:?}");
+        assert_eq!(refused.header("content-type"), Some("application/problem+json"));
+    }
+    let post = |path: &str| Request::new("POST", path).key(&admin);
+    assert_eq!(service.send(&post("/admin/keys").header("content-length", "0")).status, 415);
+    let listed = |query: &str| service.send(&Request::get(&format!("/admin/keys{query}")).key(&admin));
+    assert_eq!(listed("?affter=x").status, 400);
+    let all = listed("?after=%27%3B%20DROP%20TABLE%20keys%20--").json();
+    assert_eq!(all.as_array().map(Vec::len), Some(1), "nothing was issued, and nothing dropped: {all}");
+
+    let issued = issue(&service, &admin, &json!({ "owner": "acme" }));
+    // It is shown to one, and not to a cache.
+    assert_eq!((issued.status, issued.header("cache-control")), (201, Some("no-store")));
+    for nobody in ["0000000000000000", "x", "%ff"] {
+        let usage = service.send(&Request::get(&format!("/admin/keys/{nobody}/usage")).key(&admin));
+        let revoked = service.send(&post(&format!("/admin/keys/{nobody}/revoke")));
+        assert!([404, 400].contains(&usage.status) && usage.status == revoked.status, "{usage:?} {revoked:?}");
+    }
+}
+
+/// Two processes of one database would not see each other's revocations.
+#[test]
+fn a_database_is_of_one_process() {
+    let folder = Folder::new("one");
+    let service = Service::start(&folder, 60);
+    let second = Service::command(&folder).stderr(Stdio::piped()).output().expect("it can be run");
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(!second.status.success() && said.contains("database is locked"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&second.stdout), "");
+    service.terminate();
+}
+
+#[test]
+fn what_is_wrong_with_the_environment_is_said() {
+    let folder = Folder::new("environment");
+    for (name, value, expected) in [
+        ("TOLLGATE_PEPPER", "short", "TOLLGATE_PEPPER: pepper: 5 bytes can be guessed"),
+        ("TOLLGATE_DATABASE", "/", "/: unable to open database file"),
+        ("TOLLGATE_LISTEN", "here", "TOLLGATE_LISTEN: \"here\": invalid socket address"),
+        ("TOLLGATE_ADDRESS_LIMIT", "0", "TOLLGATE_ADDRESS_LIMIT: limit"),
+        ("TOLLGATE_SERVICE_LIMIT", "0", "TOLLGATE_SERVICE_LIMIT: limit"),
+    ] {
+        let ended = Service::command(&folder).env(name, value).stderr(Stdio::piped()).output().expect("it can be run");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success() && said.starts_with("service: "), "{said}");
+        assert!(said.contains(expected), "{name}={value}: {said}");
+        assert_eq!(String::from_utf8_lossy(&ended.stdout), "", "a key that is shown before anybody is served");
+    }
 }
 
 /// The day's quota is counted in memory: what was used before a restart must not be given again.

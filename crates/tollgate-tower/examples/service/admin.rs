@@ -4,13 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
-    http::StatusCode,
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
+    http::{StatusCode, header::CACHE_CONTROL},
+    response::{IntoResponse, Response},
     routing::{get, post, put},
 };
 use getrandom::SysRng;
 use serde::{Deserialize, Serialize};
-use tollgate::keys::{ApiKey, KeyId, KeyStore, NewKey, Record, Scope, Scopes, UnixTime};
+use tollgate::keys::{ApiKey, KeyId, KeyStore, NewKey, Record, Scope, Scopes, Status, UnixTime};
 use tollgate_tower::Granted;
 
 use crate::{
@@ -24,6 +28,9 @@ use crate::{
 
 /// What all of these routes require.
 pub(crate) const SCOPE: Scope<'static> = Scope::literal("admin:keys");
+
+/// In bytes.
+const LONGEST_OWNER: usize = 200;
 
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -78,7 +85,15 @@ impl Shown {
     }
 }
 
+impl IntoResponse for Shown {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(self)).into_response()
+    }
+}
+
+/// What is asked for. A name that is not known is refused: of a limit that is misspelt, nobody may think that it holds.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Issue {
     owner: String,
     #[serde(default = "basic")]
@@ -95,8 +110,12 @@ fn basic() -> String {
 async fn issue(
     State(app): State<Arc<App>>,
     granted: Granted,
-    Json(asked): Json<Issue>,
-) -> Result<(StatusCode, Json<Shown>), Error> {
+    asked: Result<Json<Issue>, JsonRejection>,
+) -> Result<Shown, Error> {
+    let Json(asked) = asked?;
+    if !(1..=LONGEST_OWNER).contains(&asked.owner.len()) {
+        return Err(Error::Owner);
+    }
     let tier = tiers::named(&asked.tier).ok_or(Error::Tier)?;
     let scopes: Scopes = asked.scopes.parse()?;
     not_stronger(&granted, &scopes)?;
@@ -105,27 +124,33 @@ async fn issue(
     if let Some(seconds) = asked.expires_in_seconds {
         new = new.expires_at(now + Duration::from_secs(seconds));
     }
-    let shown = blocking(move || {
+    blocking(move || {
         let issued = app.gate.keyring().issue(new, &mut SysRng)?;
         daily::open(app.gate.credits(), issued.record.family, tier.name, 0, now)?;
         Ok(Shown::new(&issued.key, &issued.record))
-    });
-    Ok((StatusCode::CREATED, Json(shown.await?)))
+    })
+    .await
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Page {
     #[serde(default)]
     after: String,
 }
 
 /// A hundred keys in the order of their ids, of those after `after`.
-async fn list(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Json<Vec<Listed>>, Error> {
+async fn list(
+    State(app): State<Arc<App>>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<Vec<Listed>>, Error> {
+    let Query(page) = page?;
     let records = blocking(move || Ok(app.gate.keyring().store().list(&page.after, 100)?)).await?;
     Ok(Json(records.iter().map(Listed::from).collect()))
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Rotate {
     #[serde(default)]
     grace_seconds: u64,
@@ -135,18 +160,19 @@ async fn rotate(
     State(app): State<Arc<App>>,
     granted: Granted,
     Path(id): Path<String>,
-    Json(asked): Json<Rotate>,
-) -> Result<(StatusCode, Json<Shown>), Error> {
+    asked: Result<Json<Rotate>, JsonRejection>,
+) -> Result<Shown, Error> {
+    let Json(asked) = asked?;
     let id = known(&id)?;
-    let shown = blocking(move || {
+    blocking(move || {
         // Who is shown the new key can do what it can.
         let record = app.gate.keyring().store().get(&id)?.ok_or(Error::NoSuchKey)?;
         not_stronger(&granted, &record.scopes)?;
         let grace = Duration::from_secs(asked.grace_seconds);
         let issued = app.gate.keyring().rotate(&id, grace, UnixTime::now(), &mut SysRng)?;
         Ok(Shown::new(&issued.key, &issued.record))
-    });
-    Ok((StatusCode::CREATED, Json(shown.await?)))
+    })
+    .await
 }
 
 async fn revoke(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<StatusCode, Error> {
@@ -156,6 +182,7 @@ async fn revoke(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<S
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ChangeTier {
     tier: String,
 }
@@ -163,12 +190,18 @@ struct ChangeTier {
 async fn change_tier(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    Json(asked): Json<ChangeTier>,
+    asked: Result<Json<ChangeTier>, JsonRejection>,
 ) -> Result<Json<Listed>, Error> {
+    let Json(asked) = asked?;
     let id = known(&id)?;
     let tier = tiers::named(&asked.tier).ok_or(Error::Tier)?;
     let listed = blocking(move || {
         let keyring = app.gate.keyring();
+        // The day's quota is the family's, which goes by the tier of its newest key.
+        let record = keyring.store().get(&id)?.ok_or(Error::NoSuchKey)?;
+        if record.status == Status::Revoked || record.retires_at.is_some() {
+            return Err(Error::Replaced);
+        }
         keyring.change(&id, |record| {
             record.tier = tier.name.into();
             Ok(())
@@ -183,7 +216,11 @@ async fn change_tier(
 /// What a key was used on each of its last 30 days, as far as it was written.
 async fn usage(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Vec<DayUsage>>, Error> {
     let id = known(&id)?;
-    Ok(Json(blocking(move || Ok(app.usage.of(&id, 30)?)).await?))
+    let usage = blocking(move || {
+        app.gate.keyring().store().get(&id)?.ok_or(Error::NoSuchKey)?;
+        Ok(app.usage.of(&id, 30)?)
+    });
+    Ok(Json(usage.await?))
 }
 
 fn known(id: &str) -> Result<KeyId, Error> {

@@ -24,9 +24,13 @@ pub(crate) struct App {
 impl App {
     /// Opens the database, and takes up what it says.
     pub(crate) fn open(config: &Config) -> Result<Self, Box<dyn Error>> {
-        let database = Arc::new(Database::open(&config.database)?);
+        let digester =
+            Digester::peppered(1, config.pepper.as_bytes()).map_err(|error| format!("TOLLGATE_PEPPER: {error}"))?;
+        let database = Database::open(&config.database)
+            .map_err(|error| format!("TOLLGATE_DATABASE: {}: {error}", config.database.display()))?;
+        let database = Arc::new(database);
         let usage = UsageLog::new(Arc::clone(&database));
-        let keyring = Keyring::new(Digester::peppered(1, config.pepper.as_bytes())?, Store::open(database)?);
+        let keyring = Keyring::new(digester, Store::open(database)?);
         // Whoever guesses keys may do so 30 times a minute from one address.
         let failures = TokenBucket::new(Quota::per_minute(30))?;
         let gate = Gate::new(keyring)

@@ -19,6 +19,9 @@ impl Database {
     pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(10))?;
+        // Nobody else may open the file, not even to read it: a second service would not see what this one revokes. It waits
+        // for one that is about to end, and then gives up.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         // With `synchronous = FULL`, what is committed survives the loss of power, and not only of the process.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL;

@@ -2,6 +2,7 @@
 
 use axum::{
     body::Body,
+    extract::rejection::{JsonRejection, QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -12,11 +13,23 @@ use tollgate_tower::Problem;
 /// Why an administrator's request was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    #[error(transparent)]
+    Body(#[from] JsonRejection),
+
+    #[error(transparent)]
+    Query(#[from] QueryRejection),
+
     #[error("there is no such key")]
     NoSuchKey,
 
+    #[error("owner: 1 to 200 bytes")]
+    Owner,
+
     #[error("tier: none of basic, premium and internal")]
     Tier,
+
+    #[error("the key was revoked, or rotated: change the one that took its place")]
+    Replaced,
 
     #[error(transparent)]
     Scopes(#[from] ScopeError),
@@ -51,10 +64,13 @@ impl From<ChangeError<rusqlite::Error>> for Error {
 impl Error {
     fn status(&self) -> StatusCode {
         match self {
+            Self::Body(rejection) => rejection.status(),
+            Self::Query(rejection) => rejection.status(),
             Self::NoSuchKey | Self::Change(ChangeError::NotFound) => StatusCode::NOT_FOUND,
-            Self::Tier | Self::Scopes(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Owner | Self::Tier | Self::Scopes(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Stronger => StatusCode::FORBIDDEN,
-            Self::Change(ChangeError::Revoked(_) | ChangeError::Rotated | ChangeError::Expired { .. }) => {
+            Self::Replaced
+            | Self::Change(ChangeError::Revoked(_) | ChangeError::Rotated | ChangeError::Expired { .. }) => {
                 StatusCode::CONFLICT
             }
             Self::Database(_) | Self::Change(_) | Self::GivenUp(_) => StatusCode::SERVICE_UNAVAILABLE,

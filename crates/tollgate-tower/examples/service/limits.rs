@@ -22,11 +22,13 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn new(config: &Config) -> Result<Self, Box<dyn Error>> {
-        let bucket = TokenBucket::new(Quota::per_second(config.address_limit))?;
+        let bucket = TokenBucket::new(Quota::per_second(config.address_limit))
+            .map_err(|error| format!("TOLLGATE_ADDRESS_LIMIT: {error}"))?;
         let addresses = KeyedLimiter::<IpKey, _>::with_capacity(bucket, 100_000);
         let address = Policy::keyed("address", ClientAddress::peer(), addresses)?;
 
-        let bucket = TokenBucket::new(Quota::per_second(config.service_limit))?;
+        let bucket = TokenBucket::new(Quota::per_second(config.service_limit))
+            .map_err(|error| format!("TOLLGATE_SERVICE_LIMIT: {error}"))?;
         let everybody = Policy::global("service", RateLimiter::new(bucket))?;
         let everybody = |priority: Priority| -> Result<RateLimitLayer, Box<dyn Error>> {
             Ok(RateLimitLayer::new([everybody.clone()])?.priority(move |_: &RequestHead<'_>| priority))

@@ -18,15 +18,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until it is asked to end; then finishes what has begun, and writes what was counted.
 pub(crate) async fn run(app: App, config: &Config) -> Result<(), Box<dyn Error>> {
+    let app = Arc::new(app);
+    let service = router(&app, config)?.into_make_service_with_connect_info::<SocketAddr>();
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| format!("TOLLGATE_LISTEN: {}: {error}", config.listen))?;
+    // Not before all else is in order: who reads it can use it.
     if let Some(issued) = app.first_key()? {
         println!("the first key, which is shown this once: {}", issued.key.expose_secret());
     }
-    let app = Arc::new(app);
-    let listener = TcpListener::bind(config.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
 
     let flusher = task::spawn(flush_every(config.flush, Arc::clone(&app)));
-    let service = router(&app, config)?.into_make_service_with_connect_info::<SocketAddr>();
     let (asked, ask) = tokio::sync::oneshot::channel();
     let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
         shutdown::requested().await;

@@ -23,8 +23,8 @@ pub(crate) fn day(now: UnixTime) -> i64 {
 #[derive(Debug)]
 pub(crate) struct UsageLog {
     database: Arc<Database>,
-    /// What was taken off the counters and could not be written yet, and the day that it counts for.
-    pending: Mutex<Vec<(KeyId, i64, Counts)>>,
+    /// What was taken off the counters and could not be written yet, of each key and each day that it counts for.
+    pending: Mutex<HashMap<(KeyId, i64), Counts>>,
 }
 
 /// What a key was used in a day.
@@ -43,8 +43,8 @@ pub(crate) struct DayUsage {
 }
 
 impl UsageLog {
-    pub(crate) const fn new(database: Arc<Database>) -> Self {
-        Self { database, pending: Mutex::new(Vec::new()) }
+    pub(crate) fn new(database: Arc<Database>) -> Self {
+        Self { database, pending: Mutex::default() }
     }
 
     /// Takes what was counted since the last time, and writes it in one transaction. It blocks.
@@ -52,7 +52,13 @@ impl UsageLog {
     /// What cannot be written is kept, and written the next time.
     pub(crate) fn flush(&self, counters: &UsageTable, now: UnixTime) -> rusqlite::Result<()> {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.extend(counters.drain().into_iter().map(|(id, counts)| (id, day(now), counts)));
+        for (id, more) in counters.drain() {
+            let counts = pending.entry((id, day(now))).or_default();
+            counts.allowed += more.allowed;
+            counts.limited += more.limited;
+            counts.refused += more.refused;
+            counts.last_used = counts.last_used.max(more.last_used);
+        }
         if pending.is_empty() {
             return Ok(());
         }
@@ -93,7 +99,7 @@ impl UsageLog {
     }
 }
 
-fn write(connection: &mut Connection, batch: &[(KeyId, i64, Counts)]) -> rusqlite::Result<()> {
+fn write(connection: &mut Connection, batch: &HashMap<(KeyId, i64), Counts>) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     {
         let mut add = transaction.prepare_cached(
@@ -104,7 +110,7 @@ fn write(connection: &mut Connection, batch: &[(KeyId, i64, Counts)]) -> rusqlit
                  refused = refused + excluded.refused,
                  last_used = max(coalesce(last_used, 0), coalesce(excluded.last_used, 0))",
         )?;
-        for (id, day, counts) in batch {
+        for ((id, day), counts) in batch {
             let Counts { allowed, limited, refused, last_used } = *counts;
             let [allowed, limited, refused] = [allowed, limited, refused].map(u64::cast_signed);
             add.execute((id.as_str(), day, allowed, limited, refused, last_used.map(row::seconds)))?;

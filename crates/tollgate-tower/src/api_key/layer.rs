@@ -34,7 +34,7 @@ use crate::{
 /// | too many failed attempts, over a limit, out of credits | 429, with `Retry-After` | | `RESOURCE_EXHAUSTED` |
 /// | costs more than the limit ever allows | 403 | | `RESOURCE_EXHAUSTED` |
 /// | the store is unavailable | 503 | | `UNAVAILABLE` |
-/// | without the address | that of [`Unidentified`] | | |
+/// | without the address | that of [`Unidentified`] | | `INVALID_ARGUMENT`, or `INTERNAL` |
 ///
 /// The body is a [`Problem`](crate::Problem). Nothing passes because the gate could not say: there is no way to open it.
 ///

@@ -1,14 +1,8 @@
-//! What an operator is told: counters with the feature `metrics`, events with the feature `tracing`.
-//!
-//! | counter | labels | |
-//! | --- | --- | --- |
-//! | `tollgate_keys_allowed_total` | | requests whose key was granted |
-//! | `tollgate_keys_refused_total` | `reason` | requests that were refused |
-//!
-//! The event of a refusal says the same, at the level `DEBUG`, or at `ERROR` if the store is unavailable. Neither has
-//! anything of the key.
+//! What an operator is told of keys, as the documentation of the crate says.
 
 use tollgate::keys::{KeyError, Refusal};
+
+use crate::identity::Unidentified;
 
 #[inline]
 pub(super) fn allowed() {
@@ -16,25 +10,31 @@ pub(super) fn allowed() {
     metrics::counter!("tollgate_keys_allowed_total").increment(1);
 }
 
-pub(super) fn refused(reason: &'static str) {
-    #[cfg(not(any(feature = "metrics", feature = "tracing")))]
-    let _ = reason;
+pub(super) fn refused<E>(refusal: &Refusal<E>) {
+    tell(reason(refusal), matches!(refusal, Refusal::Unavailable(_)));
+}
+
+pub(super) fn unidentified(error: &Unidentified) {
+    tell("unidentified", error.status().is_server_error());
+}
+
+fn tell(reason: &'static str, is_servers_fault: bool) {
+    #[cfg(not(all(feature = "metrics", feature = "tracing")))]
+    let _ = (reason, is_servers_fault);
 
     #[cfg(feature = "metrics")]
     metrics::counter!("tollgate_keys_refused_total", "reason" => reason).increment(1);
 
     #[cfg(feature = "tracing")]
-    if reason == UNAVAILABLE {
+    if is_servers_fault {
         tracing::error!(reason, "key refused");
     } else {
         tracing::debug!(reason, "key refused");
     }
 }
 
-const UNAVAILABLE: &str = "unavailable";
-
 /// A refusal in a word.
-pub(super) fn reason<E>(refusal: &Refusal<E>) -> &'static str {
+fn reason<E>(refusal: &Refusal<E>) -> &'static str {
     match refusal {
         Refusal::Missing => "missing",
         Refusal::Twice => "twice",
@@ -48,7 +48,7 @@ pub(super) fn reason<E>(refusal: &Refusal<E>) -> &'static str {
         Refusal::Scope { .. } => "scope",
         Refusal::Limited { .. } => "limited",
         Refusal::Credits(_) => "credits",
-        Refusal::Unavailable(_) => UNAVAILABLE,
+        Refusal::Unavailable(_) => "unavailable",
         _ => "other",
     }
 }

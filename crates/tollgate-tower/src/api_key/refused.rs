@@ -10,7 +10,7 @@ use http::{
 use tollgate::keys::{Refusal, Scope};
 
 use crate::{
-    Problem,
+    Problem, RequestHead,
     grpc::{self, Code},
     identity::Unidentified,
 };
@@ -24,7 +24,8 @@ pub(super) fn answer<E>(
     policy: Option<&str>,
 ) -> Response<Bytes> {
     let is_error = |status: &StatusCode| status.is_client_error() || status.is_server_error();
-    let status = asked.filter(is_error).unwrap_or_else(|| status_of(refusal));
+    let own = || StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::FORBIDDEN);
+    let status = asked.filter(is_error).unwrap_or_else(own);
 
     let mut response = problem(refusal, status, scopes).violated(policy).into_response();
     let headers = response.headers_mut();
@@ -37,15 +38,6 @@ pub(super) fn answer<E>(
         headers.insert(RETRY_AFTER, seconds.into());
     }
     response
-}
-
-/// The status unless another is asked for. As [`RateLimitLayer`](crate::RateLimitLayer) has it, a request that costs more
-/// than ever passes is forbidden, as 429 invites to try again.
-fn status_of<E>(refusal: &Refusal<E>) -> StatusCode {
-    match refusal {
-        Refusal::Limited { denied, .. } if denied.retry_after.is_none() => StatusCode::FORBIDDEN,
-        _ => StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::FORBIDDEN),
-    }
 }
 
 fn problem<'a, E>(refusal: &Refusal<E>, status: StatusCode, scopes: &[Scope<'_>]) -> Problem<'a> {
@@ -92,8 +84,11 @@ pub(super) fn grpc_answer<E>(refusal: &Refusal<E>) -> Response<Bytes> {
 }
 
 /// The answer to a request that comes from nowhere, so that its failures could not be limited.
-pub(super) fn unidentified(error: &Unidentified) -> Response<Bytes> {
-    super::observe::refused("unidentified");
+pub(super) fn unidentified(request: &RequestHead<'_>, error: &Unidentified) -> Response<Bytes> {
+    super::observe::unidentified(error);
+    if grpc::is_call(request) {
+        return grpc::unidentified(error);
+    }
     let title = error.status().canonical_reason().unwrap_or("Refused");
     Problem::new(error.status(), Problem::ABOUT_BLANK, title).detail(error.to_string()).into_response()
 }

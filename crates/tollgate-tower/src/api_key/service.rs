@@ -46,7 +46,7 @@ where
     /// What the gate says to a request, or the answer to one that may not pass.
     #[expect(clippy::result_large_err, reason = "the answer is on its way out, and not passed on for long")]
     fn decide(&self, request: &RequestHead<'_>) -> Result<Passed<S::Meta>, Response<Bytes>> {
-        let from = (self.from)(request).map_err(|error| refused::unidentified(&error))?;
+        let from = (self.from)(request).map_err(|error| refused::unidentified(request, &error))?;
         let attempt = Attempt {
             presented: presented(request.headers, &self.header),
             from,
@@ -66,8 +66,8 @@ where
 
     #[cold]
     fn answer(&self, request: &RequestHead<'_>, refusal: &Refusal<S::Error>, now: UnixTime) -> Response<Bytes> {
-        observe::refused(observe::reason(refusal));
-        if grpc::is_call(request.headers) {
+        observe::refused(refusal);
+        if grpc::is_call(request) {
             return refused::grpc_answer(refusal);
         }
         let limited = match refusal {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body::Body;
 use smallvec::SmallVec;
-use tollgate::{Allowed, Composite, Decision, Denied, Headroom, Limiter};
+use tollgate::{Allowed, Composite, Decision, Denied, Headroom, Limiter, Timestamp};
 
 use super::{Refusal, layer::Rules};
 use crate::{
@@ -24,9 +24,24 @@ pub(super) struct Admission {
     /// What the header of all policies says, where keys have quotas of their own.
     told: Option<HeaderValue>,
     /// Whom to give back to, and take from, if that is settled.
-    seats: SmallVec<[Seat; 1]>,
+    charged: SmallVec<[Charged; 1]>,
     cost: u64,
     leave: Headroom,
+}
+
+/// Who was charged by one of the policies.
+#[derive(Clone, Copy, Debug)]
+struct Charged {
+    seat: Seat,
+    /// When time has regained what was taken: later, what is in use was taken by others.
+    regained_at: Timestamp,
+}
+
+impl Charged {
+    fn of(part: &Part<'_>, now: Timestamp) -> Self {
+        let Left { reset, .. } = part.said.get().map_or(Left::NOTHING, |said| Left::of(0, said));
+        Self { seat: part.seat, regained_at: now + reset }
+    }
 }
 
 /// What is left by one of the policies.
@@ -69,7 +84,11 @@ impl Rules {
         Ok(Admission {
             tightest: tightest(&parts),
             told: is_to_be_told.then(|| self.tell(&parts)),
-            seats: if self.settle.is_some() { parts.iter().map(|part| part.seat).collect() } else { SmallVec::new() },
+            charged: if self.settle.is_some() {
+                parts.iter().map(|part| Charged::of(part, now)).collect()
+            } else {
+                SmallVec::new()
+            },
             cost,
             leave,
         })
@@ -117,24 +136,29 @@ impl Rules {
 
     /// Settles what `admission` has cost, and tells of it in the headers of the response.
     pub(super) fn conclude<B: Body>(&self, admission: Admission, response: &mut Response<B>) {
-        let Admission { mut tightest, told, seats, cost, leave } = admission;
+        let Admission { mut tightest, told, charged, cost, leave } = admission;
         if let Some(settle) = &self.settle {
             let settled = settle(&ResponseHead::from(&*response), cost);
             if settled != cost {
-                tightest = self.settle(&seats, cost, settled, leave);
+                tightest = self.settle(&charged, cost, settled, leave);
             }
         }
         self.write(response, tightest, || told.or_else(|| self.told.clone()));
     }
 
     /// Gives back or takes what is between `taken` and `settled`; what is left then.
-    fn settle(&self, seats: &[Seat], taken: u64, settled: u64, leave: Headroom) -> Left {
-        let seats = self.policies.iter().zip(seats);
-        let parts: PartsOf<'_> = seats.map(|(policy, &seat)| Part::of(policy, seat)).collect();
-        for part in &parts {
+    ///
+    /// What time has regained meanwhile is not given back: of requests that are kept waiting over many windows, and fail in
+    /// one, it would be given back all at once.
+    fn settle(&self, charged: &[Charged], taken: u64, settled: u64, leave: Headroom) -> Left {
+        let parts: PartsOf<'_> =
+            self.policies.iter().zip(charged).map(|(policy, charged)| Part::of(policy, charged.seat)).collect();
+        for (part, charged) in parts.iter().zip(charged) {
             let now = part.now();
             if settled < taken {
-                part.refund_at(taken - settled, now);
+                if now < charged.regained_at {
+                    part.refund_at(taken - settled, now);
+                }
             } else {
                 let Left { remaining, .. } = Left::of(0, part.peek_n_at(0, now));
                 // It may be refused, as another may have come before; then there is nothing left to take.
@@ -153,6 +177,8 @@ impl Rules {
 }
 
 impl Left {
+    const NOTHING: Self = Self { policy: 0, limit: 0, remaining: 0, reset: Duration::ZERO };
+
     fn of(policy: usize, said: Decision) -> Self {
         let (Ok(Allowed { limit, remaining, reset_after: reset, .. })
         | Err(Denied { limit, remaining, reset_after: reset, .. })) = said;
@@ -162,7 +188,6 @@ impl Left {
 
 /// What that part has said of which the fewest units are left; of several such, the one that recovers last.
 fn tightest(parts: &PartsOf<'_>) -> Left {
-    const NOTHING: Left = Left { policy: 0, limit: 0, remaining: 0, reset: Duration::ZERO };
     let said = parts.iter().enumerate().filter_map(|(index, part)| Some(Left::of(index, part.said.get()?)));
-    said.min_by_key(|left| (left.remaining, Reverse(left.reset))).unwrap_or(NOTHING)
+    said.min_by_key(|left| (left.remaining, Reverse(left.reset))).unwrap_or(Left::NOTHING)
 }

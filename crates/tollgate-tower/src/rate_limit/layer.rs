@@ -58,7 +58,7 @@ pub struct RateLimitLayer {
 #[derive(Clone)]
 pub(super) struct Rules {
     pub(super) policies: Arc<[Policy]>,
-    /// What the header of all policies says, where all keys have the same quotas.
+    /// What the header of all policies says, where all keys have the same quotas, and keep them.
     pub(super) told: Option<HeaderValue>,
     pub(super) dialect: Dialect,
     pub(super) cost: Option<Arc<Cost>>,
@@ -176,6 +176,9 @@ impl RateLimitLayer {
 
     /// The same layer, but once the response begins, a request has cost what `settle` says, which is also told what was
     /// taken: less is given back; of more, as much is taken as is left, and no more.
+    ///
+    /// Nothing is given back once time has regained what was taken, as the window has ended, or the bucket would be full by
+    /// now. Until then it is given back as by [`Limiter::refund_at`](tollgate::Limiter::refund_at).
     ///
     /// It is not asked where the service fails without a response, or the client leaves before it begins. Then what was taken
     /// is taken.

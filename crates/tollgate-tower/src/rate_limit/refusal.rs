@@ -85,7 +85,7 @@ impl Refusal<'_> {
     /// What it is answered unless the layer is told otherwise: a call of gRPC in the words of gRPC, all others with a
     /// problem.
     pub(super) fn answer(self, request: &RequestHead<'_>) -> Response<Bytes> {
-        if grpc::is_call(request.headers) { self.into_grpc() } else { self.into_response() }
+        if grpc::is_call(request) { self.into_grpc() } else { self.into_response() }
     }
 
     /// The status `RESOURCE_EXHAUSTED`, and when to try again.
@@ -95,10 +95,7 @@ impl Refusal<'_> {
                 (Code::ResourceExhausted, "over a limit", Some(*wait))
             }
             Self::Limited { .. } => (Code::ResourceExhausted, "costs more than ever passes", None),
-            Self::Unidentified { error, .. } if error.status().is_server_error() => {
-                (Code::Internal, "cannot be counted", None)
-            }
-            Self::Unidentified { .. } => (Code::InvalidArgument, "cannot be counted", None),
+            Self::Unidentified { error, .. } => return grpc::unidentified(error),
         };
         grpc::trailers_only(code, message, retry_after)
     }

@@ -1,13 +1,15 @@
 //! What is refused, how it is answered, what it costs.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{Router, body::Body, routing::get as route};
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
-use tollgate::{FixedWindow, Limiter, ManualClock, Priority, Quota, RateLimiter, TokenBucket};
+use tokio::sync::oneshot;
+use tollgate::{FixedWindow, Limiter, ManualClock, Priority, Quota, RateLimiter, SlidingLog, TokenBucket};
 use tollgate_tower::{LayerError, Policy, RateLimitLayer, Refusal, RequestHead, ResponseHead, identity::ClientAddress};
+use tower::{Layer, Service, service_fn};
 
 use crate::support::*;
 
@@ -158,6 +160,57 @@ async fn a_failure_can_be_free_and_a_size_can_be_charged() {
     assert_eq!(get(server, "/size/1").await.status, 429);
 }
 
+/// Requests that are kept waiting, window for window, to have all of them given back in one.
+#[tokio::test]
+async fn what_time_has_regained_is_not_given_back() {
+    let five = secs(5);
+    let policy = |number| -> (ManualClock, Policy) {
+        let (clock, quota) = (ManualClock::new(), Quota::new(2, five));
+        let policy = match number {
+            0 => window("q", quota, &clock),
+            1 => global("q", quota, &clock),
+            _ => Policy::global("q", RateLimiter::with_clock(SlidingLog::new(quota).unwrap(), clock.clone())).unwrap(),
+        };
+        (clock, policy)
+    };
+    for number in 0..3 {
+        let (clock, policy) = policy(number);
+        let limits = layer([policy])
+            .settle(|response: &ResponseHead<'_>, cost| if response.status.is_server_error() { 0 } else { cost });
+        let service = limits.layer(service_fn(async |answer: Request<oneshot::Receiver<u16>>| {
+            let status = StatusCode::from_u16(answer.into_body().await.unwrap()).unwrap();
+            Ok::<_, Infallible>(Response::builder().status(status).body(Body::empty()).unwrap())
+        }));
+        let begin = || {
+            let (answer, waits) = oneshot::channel();
+            (answer, service.clone().call(Request::new(waits)))
+        };
+        let status = async |answered: u16| {
+            let (answer, response) = begin();
+            let _ = answer.send(answered);
+            response.await.unwrap().status().as_u16()
+        };
+
+        let kept: Vec<_> = (0..3)
+            .flat_map(|_| {
+                let both = [begin(), begin()];
+                clock.advance(five);
+                both
+            })
+            .collect();
+        assert_eq!([status(200).await, status(200).await, status(200).await], [200, 200, 429], "{number}");
+        for (answer, response) in kept {
+            answer.send(500).unwrap();
+            assert_eq!(response.await.unwrap().status(), 500);
+        }
+        assert_eq!(status(200).await, 429, "{number}: units of others were given back");
+
+        // In time, all of it is.
+        clock.advance(five);
+        assert_eq!([status(500).await, status(500).await, status(500).await], [500; 3], "{number}");
+    }
+}
+
 #[tokio::test]
 async fn background_requests_leave_some_for_critical_ones() {
     let clock = ManualClock::new();
@@ -196,12 +249,31 @@ async fn a_call_of_grpc_is_refused_in_its_own_words() {
     get(server, "/").await;
     let client = reqwest::Client::new();
     let call = |path: &str| {
-        send(client.get(format!("http://{server}{path}")).header("content-type", "application/grpc+proto"))
+        send(client.post(format!("http://{server}{path}")).header("content-type", "application/grpc+proto"))
     };
     let refused = call("/").await;
     assert_eq!((refused.status, refused.header("grpc-status"), &*refused.body), (200, Some("8"), ""));
     assert_eq!((refused.header("grpc-retry-pushback-ms"), refused.header("retry-after")), (Some("500"), Some("1")));
     assert_eq!(call("/?two").await.header("grpc-retry-pushback-ms"), Some("-1"), "it can never pass");
+}
+
+/// A refusal with the status 200 that a cache keeps, and gives to others in place of what they ask for.
+#[tokio::test]
+async fn who_only_says_so_makes_no_call_of_grpc() {
+    let limits = layer([global("q", Quota::per_second(1), &ManualClock::new())]);
+    let server = serve(app().layer(limits)).await;
+    get(server, "/").await;
+    let client = reqwest::Client::new();
+    let url = format!("http://{server}/");
+    for (request, kind) in [
+        (client.get(&url), "application/grpc"),
+        (client.head(&url), "application/grpc+proto"),
+        (client.post(&url), "application/grpcs"),
+        (client.post(&url), "application/json"),
+    ] {
+        let refused = send(request.header("content-type", kind)).await;
+        assert_eq!((refused.status, refused.header("grpc-status")), (429, None), "{kind}");
+    }
 }
 
 #[test]

@@ -1,10 +1,16 @@
 //! Each dialect, on successes and refusals, alone and nested.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{Router, response::AppendHeaders, routing::get as route};
-use tollgate::{Composite, KeyedLimiter, ManualClock, Quota, RateLimiter, Tiers, TokenBucket};
-use tollgate_tower::{Dialect, Policy, identity::by};
+use tollgate::{Carry, Composite, IpKey, KeyedLimiter, Live, ManualClock, Quota, RateLimiter, Tiers, TokenBucket};
+use tollgate_tower::{
+    Dialect, Policy,
+    identity::{ClientAddress, by},
+};
 
 use crate::support::*;
 
@@ -231,4 +237,23 @@ async fn each_key_is_told_the_quota_of_its_tier() {
     }
     let refused = get(server, "/").await;
     assert_eq!((refused.status, refused.list("ratelimit-policy")[0].params["q"].as_str()), (429, "1"));
+}
+
+/// What was told of a quota when the layer was built, and not of the one that there is.
+#[tokio::test]
+async fn a_quota_that_was_changed_is_told_as_it_is() {
+    let [before, after] = [Quota::per_hour(5), Quota::per_minute(9)];
+    let live = || Live::<TokenBucket>::new(before).unwrap();
+    let each = Arc::new(KeyedLimiter::<IpKey, _, _>::with_clock(live(), 100, ManualClock::new()));
+    let all = Arc::new(RateLimiter::with_clock(live(), ManualClock::new()));
+    let limits = layer([
+        Policy::keyed("each", ClientAddress::peer(), Arc::clone(&each)).unwrap(),
+        Policy::global("all", Arc::clone(&all)).unwrap(),
+    ]);
+    let told = async || through(&limits, request("192.0.2.1", &[])).await.list("ratelimit-policy");
+    let both = |quota, window| ["each", "all"].map(|name| item(name, &[("q", quota), ("w", window)]));
+    assert_eq!(told().await, both(5, 3_600));
+    each.set_quota(after, Carry::Absolute).unwrap();
+    all.set_quota(after, Carry::Absolute).unwrap();
+    assert_eq!(told().await, both(9, 60));
 }

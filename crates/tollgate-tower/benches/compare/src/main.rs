@@ -1,4 +1,4 @@
-//! One service four times, each on a port of its own: as it is, behind tollgate's layers, and behind tower_governor's.
+//! One service five times, each on a port of its own: as it is, behind tollgate's layers, and behind tower_governor's.
 //!
 //! `run`, beside this crate, calls them in turns. All limits are higher than anybody reaches, and all of them that have
 //! headers send them.
@@ -47,7 +47,7 @@ fn keys() -> Result<(ApiKeyLayer<MemoryStore>, String), Box<dyn Error>> {
     let new = NewKey::new(Prefix::literal("tg_live"), "acme").scopes("items:*".parse()?);
     let issued = gate.keyring().issue(new, &mut ChaCha20Rng::seed_from_u64(1))?;
     let layer = ApiKeyLayer::new(Arc::new(gate), ClientAddress::peer()).requires([READ]);
-    Ok((layer.tell("key", Duration::from_secs(1))?, issued.key.expose_secret().to_owned()))
+    Ok((layer, issued.key.expose_secret().to_owned()))
 }
 
 #[tokio::main]
@@ -58,7 +58,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let governor = GovernorLayer::new(governor.finish().ok_or("a quota")?);
     let services = [
         ("bare", service()),
-        ("both", service().layer((addresses()?, keys))),
+        ("both", service().layer((addresses()?, keys.clone().tell("key", Duration::from_secs(1))?))),
+        ("keys", service().layer(keys)),
         ("rate", service().layer(addresses()?)),
         ("governor", service().layer(governor)),
     ];
