@@ -103,8 +103,6 @@ struct Booker<'a, L> {
     charge: fn(L, u64),
 }
 
-type BookedOr<'a> = Result<Box<dyn Booked + 'a>, Denied>;
-
 trait Booked {
     fn cost(&self) -> u64;
     fn act_at(&self) -> Timestamp;
