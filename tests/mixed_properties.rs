@@ -309,7 +309,8 @@ struct Account<O> {
     new: O,
     oracle: O,
     exact: bool,
-    /// Whether something was put back: the time at which it was taken stays noted, which shows if the clock steps back.
+    /// Whether something was put back, or has recovered in a restart: if the clock steps back, it shows what is noted of the
+    /// time at which it was taken.
     gave_back: bool,
     stepped_back: bool,
     /// Whether a world in which what was put back was never taken can be told from `events`.
@@ -438,7 +439,9 @@ impl<O: Oracle + 'static> Account<O> {
         self.known &= open.refunds == self.refunds;
         self.closes_up(at);
         if !sure && open.refunds != self.refunds {
-            self.returned.push((self.time(at), units));
+            // A unit of a small quota is a large share.
+            let worth = if self.proportional { u64::from(u32::MAX) } else { 1 };
+            self.returned.push((self.time(at), units.saturating_mul(worth)));
             return;
         }
         if let Event::Taken { units: had, .. } = &mut self.events[open.event] {
@@ -449,7 +452,7 @@ impl<O: Oracle + 'static> Account<O> {
         }
     }
 
-    fn refund(&mut self, units: u64, at: Timestamp) {
+    fn refund(&mut self, units: u64, at: Timestamp) -> TestCaseResult {
         if self.exact {
             self.oracle.refund(units, at);
         }
@@ -458,6 +461,13 @@ impl<O: Oracle + 'static> Account<O> {
         self.closes_up(at);
         self.returned.push((self.time(at), units));
         self.events.push(Event::Refunded { at, units });
+        if self.kind == Kind::Log && self.floor > 0 || self.proportional {
+            // The times that were latest are gone with their units; and a unit of a small quota is a large share.
+            self.audit()?;
+            self.forget_audited(self.quota());
+            self.floor = 0;
+        }
+        Ok(())
     }
 
     fn change(&mut self, quota: Quota, carry: Carry, at: Timestamp, adjust: AdjustBy<O>) -> TestCaseResult {
@@ -493,6 +503,7 @@ impl<O: Oracle + 'static> Account<O> {
     /// step back that may be the one in force.
     #[cfg(feature = "serde")]
     fn restart(&mut self, nanos: u64) -> TestCaseResult {
+        self.gave_back |= nanos > 0;
         self.exact &= nanos == 0 && !self.stepped_back;
         self.known &= !self.stepped_back;
         if self.stepped_back {
@@ -503,12 +514,14 @@ impl<O: Oracle + 'static> Account<O> {
     }
 
     /// The clock steps back: what is taken from now on is as if it were at the latest time at which something was taken.
-    fn step_back(&mut self) -> TestCaseResult {
+    fn step_back(&mut self, keyed: bool) -> TestCaseResult {
         self.stepped_back = true;
         self.exact &= !self.gave_back;
         self.known &= !self.gave_back;
-        // A change goes by what is in use by the present time, and once something was given back it is not known what was latest.
-        if self.live || self.refunds > 0 || self.gave_back {
+        self.exact &= !keyed;
+        self.known &= !keyed;
+        // A table forgets what has recovered by the latest time. A change goes by what is in use by the present time, and once something was given back it is not known what was latest.
+        if keyed || self.live || self.refunds > 0 || self.gave_back {
             self.audit()?;
             self.forget_audited(self.quota());
             self.floor = 0;
@@ -772,7 +785,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
                 let key = one(key);
                 let cost = books.units(key, cost);
                 keys[key].refund(cost);
-                books.accounts[key].refund(cost, now);
+                books.accounts[key].refund(cost, now)?;
             }
             Step::Reset { key } => {
                 let key = one(key);
@@ -1009,13 +1022,10 @@ impl Setting {
         Books { accounts: vec![account; keys], other, observed: [0; 2], room: 0, retry: Duration::ZERO }
     }
 
-    /// The clock steps back: exact for one state; a table may have forgotten what has recovered.
-    fn step_back<O: Oracle + 'static>(&self, nanos: u64, books: &mut Books<O>, exact: bool) -> TestCaseResult {
+    fn step_back<O: Oracle + 'static>(&self, nanos: u64, books: &mut Books<O>, keyed: bool) -> TestCaseResult {
         self.clock.set(self.clock.now() - Duration::from_nanos(nanos));
         for account in &mut books.accounts {
-            account.step_back()?;
-            account.exact &= exact;
-            account.known &= exact;
+            account.step_back(keyed)?;
         }
         Ok(())
     }
@@ -1060,7 +1070,7 @@ fn direct<S: Subject>() {
             play(&[&limiter], &rig, &mut books, &steps)?;
             match between {
                 Between::Nothing => {}
-                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, true)?,
+                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, false)?,
                 Between::Restart(nanos) => {
                     #[cfg(feature = "serde")]
                     {
@@ -1100,7 +1110,7 @@ fn keyed<S: Subject>() {
             play(&keys, &rig, &mut books, &steps)?;
             match between {
                 Between::Nothing => {}
-                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, false)?,
+                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, true)?,
                 Between::Restart(nanos) => {
                     #[cfg(feature = "serde")]
                     {
@@ -1172,7 +1182,7 @@ fn changed<S: Changes>() {
                     };
                     play($keys, &rig, &mut books, &steps)?;
                     if let Between::Earlier(nanos) = between {
-                        setting.step_back(nanos, &mut books, !keyed)?;
+                        setting.step_back(nanos, &mut books, keyed)?;
                     }
                 }
             };
