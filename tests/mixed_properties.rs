@@ -429,8 +429,8 @@ impl<O: Oracle + 'static> Account<O> {
         Open { key, event, refunds: self.refunds, changes: self.changes }
     }
 
-    /// So many units of what is open are put back. If `sure`, never those of others, whatever was refunded.
-    fn put_back(&mut self, open: Open, units: u64, at: Timestamp, sure: bool) {
+    /// So many units of what is open are put back; after a refund they may be those of others.
+    fn put_back(&mut self, open: Open, units: u64, at: Timestamp) {
         if units == 0 || open.changes != self.changes {
             return; // What was taken under another quota stays.
         }
@@ -438,7 +438,7 @@ impl<O: Oracle + 'static> Account<O> {
         self.gave_back = true;
         self.known &= open.refunds == self.refunds;
         self.closes_up(at);
-        if !sure && open.refunds != self.refunds {
+        if open.refunds != self.refunds {
             // A unit of a small quota is a large share.
             let worth = if self.proportional { u64::from(u32::MAX) } else { 1 };
             self.returned.push((self.time(at), units.saturating_mul(worth)));
@@ -503,7 +503,7 @@ impl<O: Oracle + 'static> Account<O> {
     /// step back that may be the one in force.
     #[cfg(feature = "serde")]
     fn restart(&mut self, nanos: u64) -> TestCaseResult {
-        self.gave_back |= nanos > 0;
+        self.gave_back = true;
         self.exact &= nanos == 0 && !self.stepped_back;
         self.known &= !self.stepped_back;
         if self.stepped_back {
@@ -816,7 +816,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
             Step::Undo { which, units } if !undoable.is_empty() => {
                 let (open, taken, cost) = undoable.swap_remove(which.index(undoable.len()));
                 keys[open.key].undo(taken, *units);
-                books.accounts[open.key].put_back(open, cost.min(*units), now, false);
+                books.accounts[open.key].put_back(open, cost.min(*units), now);
             }
             Step::Reserve { key, cost, longest } => {
                 let Some(booker) = &rig.book else { continue };
@@ -843,7 +843,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
                 let used = (u128::from(cost) * u128::from(*tenths) / 10) as u64;
                 let account = &mut books.accounts[open.key];
                 booking.settle(used);
-                account.put_back(open, cost.saturating_sub(used), now, true);
+                account.put_back(open, cost.saturating_sub(used), now);
                 if used > cost {
                     let event = account.take(used - cost, now, now);
                     if let Event::Taken { audited, .. } = &mut account.events[event] {
@@ -890,7 +890,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
                     Err(_) => {
                         prop_assert_eq!(after, 0);
                         if let Some(open) = open.take() {
-                            account.put_back(open, before, now, false);
+                            account.put_back(open, before, now);
                         }
                         if account.exact {
                             prop_assert!(!expected.allowed, "{:?}", step);
@@ -906,7 +906,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
                 let before = leases[key][*which].in_hand();
                 leases[key][*which].settle();
                 if let Some(open) = leased[key][*which].take() {
-                    books.accounts[key].put_back(open, before, now, false);
+                    books.accounts[key].put_back(open, before, now);
                 }
             }
             Step::Wait { key, cost, longest } => {
@@ -970,6 +970,9 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
             let now = clock.now();
             let account = &mut books.accounts[key];
             account.holds(in_hand(key), now);
+            // A line asks a leaky bucket by taking, and gives back what would have to wait.
+            let in_line = !waits.is_empty() || matches!(step, Step::Check { form: Form::InLine, .. });
+            account.gave_back |= limiter.delays() && in_line;
             let left = Answer::from(limiter.peek_n(0));
             if account.exact {
                 prop_assert_eq!(left, account.oracle.peek(0, now), "after {:?} at {:?}", step, now);
@@ -991,7 +994,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
             let unspent = lease.in_hand();
             lease.settle();
             if let Some(open) = open {
-                books.accounts[key].put_back(*open, unspent, now, false);
+                books.accounts[key].put_back(*open, unspent, now);
             }
         }
         books.accounts[key].holds(0, now);
