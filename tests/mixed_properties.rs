@@ -461,11 +461,10 @@ impl<O: Oracle + 'static> Account<O> {
         self.closes_up(at);
         self.returned.push((self.time(at), units));
         self.events.push(Event::Refunded { at, units });
-        if self.kind == Kind::Log && self.floor > 0 || self.proportional {
-            // The times that were latest are gone with their units; and a unit of a small quota is a large share.
+        if self.floor > 0 || self.proportional {
+            // What was latest may be gone, and a unit of a small quota is a large share.
             self.audit()?;
             self.forget_audited(self.quota());
-            self.floor = 0;
         }
         Ok(())
     }
@@ -488,6 +487,8 @@ impl<O: Oracle + 'static> Account<O> {
         self.admitted.clear();
         self.returned.clear();
         self.quotas = vec![quota];
+        self.floor = 0;
+        self.in_hand = self.in_hand.last().map(|&(_, units)| (0, units)).into_iter().collect();
         for event in &mut self.events {
             if let Event::Taken { audited, .. } = event {
                 *audited = false;
@@ -524,7 +525,6 @@ impl<O: Oracle + 'static> Account<O> {
         if keyed || self.live || self.refunds > 0 || self.gave_back {
             self.audit()?;
             self.forget_audited(self.quota());
-            self.floor = 0;
             return Ok(());
         }
         let taken = self.events.iter().filter_map(|event| match *event {
@@ -599,9 +599,8 @@ impl<O: Oracle + 'static> Account<O> {
         });
         self.audit_of("taken", taken.collect(), |_| 0)?;
         let spent = self.admitted.iter().map(|admitted| (admitted.at, admitted.units));
-        let in_hand_before = |from: u128| {
-            self.in_hand.iter().rev().find(|(at, _)| *at < from).map_or(0, |(_, units)| u128::from(*units))
-        };
+        let in_hand_before =
+            |from: u128| self.in_hand.iter().rev().find(|(at, _)| *at < from).unwrap_or(&self.in_hand[0]).1.into();
         self.audit_of("spent", spent.collect(), in_hand_before)
     }
 
