@@ -49,7 +49,8 @@ use crate::{Allowed, Denied, Headroom, Limiter, Timestamp};
 /// less by what was gained since the booking, as it is not known whose place that has moved. After a
 /// [`reset`](Limiter::reset), or if the key was in another [tier](crate::Tiers) meanwhile, nothing is put back: what
 /// was booked is forgotten. In a table of keys, what happens to one key in 64 counts for this. Never is a unit of
-/// somebody else's put back; but a clock that steps back while bookings are open is not noticed, and then it may be.
+/// somebody else's put back, but in two cases: a refund of units that are not in use any more takes the newest that are, and if
+/// those were the booking's, it is paid twice; and a clock that steps back while bookings are open is not noticed.
 ///
 /// A booking that moves ahead is not told: its [`act_at`](Booking::act_at) stays. The bound of the algorithm counts it from when
 /// its turn has come. So if those before it are cancelled, and it is used when it was told, others may have booked the same

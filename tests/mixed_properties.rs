@@ -309,7 +309,8 @@ struct Account<O> {
     new: O,
     oracle: O,
     exact: bool,
-    /// Whether something was put back: the time at which it was taken stays noted, which shows if the clock steps back.
+    /// Whether something was put back, or has recovered in a restart: if the clock steps back, it shows what is noted of the
+    /// time at which it was taken.
     gave_back: bool,
     stepped_back: bool,
     /// Whether a world in which what was put back was never taken can be told from `events`.
@@ -428,8 +429,8 @@ impl<O: Oracle + 'static> Account<O> {
         Open { key, event, refunds: self.refunds, changes: self.changes }
     }
 
-    /// So many units of what is open are put back. If `sure`, never those of others, whatever was refunded.
-    fn put_back(&mut self, open: Open, units: u64, at: Timestamp, sure: bool) {
+    /// So many units of what is open are put back; after a refund they may be those of others.
+    fn put_back(&mut self, open: Open, units: u64, at: Timestamp) {
         if units == 0 || open.changes != self.changes {
             return; // What was taken under another quota stays.
         }
@@ -437,8 +438,10 @@ impl<O: Oracle + 'static> Account<O> {
         self.gave_back = true;
         self.known &= open.refunds == self.refunds;
         self.closes_up(at);
-        if !sure && open.refunds != self.refunds {
-            self.returned.push((self.time(at), units));
+        if open.refunds != self.refunds {
+            // A unit of a small quota is a large share.
+            let worth = if self.proportional { u64::from(u32::MAX) } else { 1 };
+            self.returned.push((self.time(at), units.saturating_mul(worth)));
             return;
         }
         if let Event::Taken { units: had, .. } = &mut self.events[open.event] {
@@ -449,7 +452,7 @@ impl<O: Oracle + 'static> Account<O> {
         }
     }
 
-    fn refund(&mut self, units: u64, at: Timestamp) {
+    fn refund(&mut self, units: u64, at: Timestamp) -> TestCaseResult {
         if self.exact {
             self.oracle.refund(units, at);
         }
@@ -458,6 +461,13 @@ impl<O: Oracle + 'static> Account<O> {
         self.closes_up(at);
         self.returned.push((self.time(at), units));
         self.events.push(Event::Refunded { at, units });
+        if self.kind == Kind::Log && self.floor > 0 || self.proportional {
+            // The times that were latest are gone with their units; and a unit of a small quota is a large share.
+            self.audit()?;
+            self.forget_audited(self.quota());
+            self.floor = 0;
+        }
+        Ok(())
     }
 
     fn change(&mut self, quota: Quota, carry: Carry, at: Timestamp, adjust: AdjustBy<O>) -> TestCaseResult {
@@ -493,6 +503,7 @@ impl<O: Oracle + 'static> Account<O> {
     /// step back that may be the one in force.
     #[cfg(feature = "serde")]
     fn restart(&mut self, nanos: u64) -> TestCaseResult {
+        self.gave_back = true;
         self.exact &= nanos == 0 && !self.stepped_back;
         self.known &= !self.stepped_back;
         if self.stepped_back {
@@ -503,12 +514,14 @@ impl<O: Oracle + 'static> Account<O> {
     }
 
     /// The clock steps back: what is taken from now on is as if it were at the latest time at which something was taken.
-    fn step_back(&mut self) -> TestCaseResult {
+    fn step_back(&mut self, keyed: bool) -> TestCaseResult {
         self.stepped_back = true;
         self.exact &= !self.gave_back;
         self.known &= !self.gave_back;
-        // A change goes by what is in use by the present time, and once something was given back it is not known what was latest.
-        if self.live || self.refunds > 0 || self.gave_back {
+        self.exact &= !keyed;
+        self.known &= !keyed;
+        // A table forgets what has recovered by the latest time. A change goes by what is in use by the present time, and once something was given back it is not known what was latest.
+        if keyed || self.live || self.refunds > 0 || self.gave_back {
             self.audit()?;
             self.forget_audited(self.quota());
             self.floor = 0;
@@ -772,7 +785,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
                 let key = one(key);
                 let cost = books.units(key, cost);
                 keys[key].refund(cost);
-                books.accounts[key].refund(cost, now);
+                books.accounts[key].refund(cost, now)?;
             }
             Step::Reset { key } => {
                 let key = one(key);
@@ -803,7 +816,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
             Step::Undo { which, units } if !undoable.is_empty() => {
                 let (open, taken, cost) = undoable.swap_remove(which.index(undoable.len()));
                 keys[open.key].undo(taken, *units);
-                books.accounts[open.key].put_back(open, cost.min(*units), now, false);
+                books.accounts[open.key].put_back(open, cost.min(*units), now);
             }
             Step::Reserve { key, cost, longest } => {
                 let Some(booker) = &rig.book else { continue };
@@ -830,7 +843,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
                 let used = (u128::from(cost) * u128::from(*tenths) / 10) as u64;
                 let account = &mut books.accounts[open.key];
                 booking.settle(used);
-                account.put_back(open, cost.saturating_sub(used), now, true);
+                account.put_back(open, cost.saturating_sub(used), now);
                 if used > cost {
                     let event = account.take(used - cost, now, now);
                     if let Event::Taken { audited, .. } = &mut account.events[event] {
@@ -877,7 +890,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
                     Err(_) => {
                         prop_assert_eq!(after, 0);
                         if let Some(open) = open.take() {
-                            account.put_back(open, before, now, false);
+                            account.put_back(open, before, now);
                         }
                         if account.exact {
                             prop_assert!(!expected.allowed, "{:?}", step);
@@ -893,7 +906,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
                 let before = leases[key][*which].in_hand();
                 leases[key][*which].settle();
                 if let Some(open) = leased[key][*which].take() {
-                    books.accounts[key].put_back(open, before, now, false);
+                    books.accounts[key].put_back(open, before, now);
                 }
             }
             Step::Wait { key, cost, longest } => {
@@ -957,6 +970,9 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
             let now = clock.now();
             let account = &mut books.accounts[key];
             account.holds(in_hand(key), now);
+            // A line asks a leaky bucket by taking, and gives back what would have to wait.
+            let in_line = !waits.is_empty() || matches!(step, Step::Check { form: Form::InLine, .. });
+            account.gave_back |= limiter.delays() && in_line;
             let left = Answer::from(limiter.peek_n(0));
             if account.exact {
                 prop_assert_eq!(left, account.oracle.peek(0, now), "after {:?} at {:?}", step, now);
@@ -978,7 +994,7 @@ fn play<'a, L: Undo + Copy + 'a, O: Oracle + 'static>(
             let unspent = lease.in_hand();
             lease.settle();
             if let Some(open) = open {
-                books.accounts[key].put_back(*open, unspent, now, false);
+                books.accounts[key].put_back(*open, unspent, now);
             }
         }
         books.accounts[key].holds(0, now);
@@ -1009,13 +1025,10 @@ impl Setting {
         Books { accounts: vec![account; keys], other, observed: [0; 2], room: 0, retry: Duration::ZERO }
     }
 
-    /// The clock steps back: exact for one state; a table may have forgotten what has recovered.
-    fn step_back<O: Oracle + 'static>(&self, nanos: u64, books: &mut Books<O>, exact: bool) -> TestCaseResult {
+    fn step_back<O: Oracle + 'static>(&self, nanos: u64, books: &mut Books<O>, keyed: bool) -> TestCaseResult {
         self.clock.set(self.clock.now() - Duration::from_nanos(nanos));
         for account in &mut books.accounts {
-            account.step_back()?;
-            account.exact &= exact;
-            account.known &= exact;
+            account.step_back(keyed)?;
         }
         Ok(())
     }
@@ -1060,7 +1073,7 @@ fn direct<S: Subject>() {
             play(&[&limiter], &rig, &mut books, &steps)?;
             match between {
                 Between::Nothing => {}
-                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, true)?,
+                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, false)?,
                 Between::Restart(nanos) => {
                     #[cfg(feature = "serde")]
                     {
@@ -1100,7 +1113,7 @@ fn keyed<S: Subject>() {
             play(&keys, &rig, &mut books, &steps)?;
             match between {
                 Between::Nothing => {}
-                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, false)?,
+                Between::Earlier(nanos) => setting.step_back(nanos, &mut books, true)?,
                 Between::Restart(nanos) => {
                     #[cfg(feature = "serde")]
                     {
@@ -1172,7 +1185,7 @@ fn changed<S: Changes>() {
                     };
                     play($keys, &rig, &mut books, &steps)?;
                     if let Between::Earlier(nanos) = between {
-                        setting.step_back(nanos, &mut books, !keyed)?;
+                        setting.step_back(nanos, &mut books, keyed)?;
                     }
                 }
             };
