@@ -19,8 +19,9 @@
 //! In that argument the word must not have been lowered but through the ledger. A refund, a reset, or a check that was
 //! undone may have been of units before the place, and then it is nearer than the ledger says. [`Lowered`] tells. After
 //! a refund or an undone check, what is put back is what of `n` units time has not reached if they began at the time of
-//! the booking, as in [`Undo`](crate::Undo): that is never more than it should be, and less by what was gained in the
-//! meantime. After a reset, or a change of quota, the booking is forgotten.
+//! the booking, as in [`Undo`](crate::Undo): that is never more than it should be, unless a refund took the booking's own
+//! units, as the newest, for its own; and less by what was gained in the meantime. After a reset, or a change of quota, the
+//! booking is forgotten.
 //!
 //! All that goes through the ledger is ordered by its lock. Checks do not, and take no notice of it.
 //!
