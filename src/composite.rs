@@ -42,9 +42,9 @@ use crate::{Allowed, Decision, Denied, Headroom, Limiter, Timestamp};
 /// # How, and what others see of it
 ///
 /// First all parts but the first are looked at. If one refuses, that is all: nothing was taken, not for a moment. Otherwise
-/// they are taken one after the other, in their order. A later one may refuse even so, if another thread took its last units since it was
-/// looked at, or if it is there twice. Then those before it are given back, but for what time has regained since they were
-/// taken, and never a unit of anybody else's; see [`Undo`](crate::Undo).
+/// they are taken one after the other, in their order. A later one may refuse even so, if another thread took its last units
+/// since it was looked at, or if it is there twice. Then those before it are given back, but for what time has regained
+/// since they were taken, and never a unit of anybody else's; see [`Undo`](crate::Undo).
 ///
 /// Meanwhile others find less in these, and may be refused for it: by no more than the cost of each request that is being
 /// taken at that moment, and for no longer than that takes. They are told the truth as it then was. Put the limit that most

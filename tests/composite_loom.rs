@@ -5,34 +5,21 @@
 //! The clock is an atomic that moves with each reading, also with the one by which something is given back.
 #![cfg(loom)]
 
+mod moving;
+
 use std::time::Duration;
 
 use loom::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread,
 };
+use moving::Moving;
 use tollgate::{
     Algorithm, Clock, Composite, FixedWindow, Headroom, LeakyBucket, Limiter, Quota, RateLimiter, SlidingLog,
     SlidingWindow, Timestamp, TokenBucket,
 };
 
 const START: u64 = 1_000;
-
-/// The model's clock: each reading is a step later.
-#[derive(Clone)]
-struct Moving {
-    nanos: Arc<AtomicU64>,
-    step: u64,
-}
-
-impl Clock for Moving {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(self.nanos.fetch_add(self.step, Ordering::Relaxed))
-    }
-}
 
 /// Two limits of two threads' own, of 1 unit each, and one that they share. All by one clock.
 struct World<A: Algorithm> {
@@ -43,7 +30,7 @@ struct World<A: Algorithm> {
 
 impl<A: Algorithm> World<A> {
     fn new(shared: A, step: u64) -> Arc<Self> {
-        let clock = Moving { nanos: Arc::new(AtomicU64::new(START)), step };
+        let clock = Moving::new(START, step);
         let shared = RateLimiter::with_clock(shared, clock.clone());
         let own =
             || RateLimiter::with_clock(TokenBucket::new(Quota::new(1, Duration::from_secs(1))).unwrap(), clock.clone());

@@ -5,17 +5,17 @@
 // Not all of it is of use here.
 #[allow(dead_code, unused_imports)]
 mod oracle;
+#[macro_use]
+#[allow(unused_macros)]
+mod runner;
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use oracle::{
     Answer, CompositeOracle, FixedOracle, LeavingOracle, LogOracle, Oracle, Part, QuantisedBucket, SlidingOracle,
 };
-use proptest::{
-    collection::vec,
-    prelude::*,
-    test_runner::{TestCaseResult, TestError, TestRunner},
-};
+use proptest::{collection::vec, prelude::*};
+use runner::hold;
 use tollgate::{
     Algorithm, Allowed, Composite, Decision, Denied, FixedWindow, Headroom, KeyedLimiter, LeakyBucket, Limiter,
     ManualClock, Quota, RateLimiter, SlidingLog, SlidingWindow, Timestamp, TokenBucket,
@@ -176,16 +176,6 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Headroom::percent(20).and(Headroom::units(1))),
     ];
     (0..16_u8, later, cost, leave)
-}
-
-fn hold<V: std::fmt::Debug>(cases: u32, strategy: impl Strategy<Value = V>, property: impl Fn(V) -> TestCaseResult) {
-    let config = ProptestConfig { failure_persistence: None, max_shrink_iters: 10_000, ..ProptestConfig::default() };
-    let config = ProptestConfig { cases: cases * config.cases / 256, ..config };
-    match TestRunner::new(config).run(&strategy, property) {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, value)) => panic!("{reason}\n{value:#?}"),
-        Err(TestError::Abort(reason)) => panic!("{reason}"),
-    }
 }
 
 fn leaving(oracles: &[Box<dyn Part>], leave: Headroom) -> Vec<Box<dyn Part>> {

@@ -5,34 +5,21 @@
 //! The clock is an atomic that moves with each reading, also with the one by which units are put back.
 #![cfg(loom)]
 
+mod moving;
+
 use std::{sync::Arc, time::Duration};
 
-use loom::{
-    sync::atomic::{AtomicU64, Ordering},
-    thread,
-};
+use loom::{sync::atomic::Ordering, thread};
+use moving::Moving;
 use tollgate::{
-    Algorithm, Allowed, Clock, Decision, Denied, FixedWindow, Headroom, Limiter, Quota, RateLimiter, SlidingLog,
+    Algorithm, Allowed, Decision, Denied, FixedWindow, Headroom, Limiter, Quota, RateLimiter, SlidingLog,
     SlidingWindow, Timestamp, TokenBucket, Undo,
 };
 
 const START: u64 = 1_200_000;
 
-/// The model's clock: each reading is a step later.
-#[derive(Clone, Debug)]
-struct Moving {
-    nanos: Arc<AtomicU64>,
-    step: u64,
-}
-
-impl Clock for Moving {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(self.nanos.fetch_add(self.step, Ordering::Relaxed))
-    }
-}
-
 fn limiter<A: Algorithm>(algorithm: A, step: u64) -> RateLimiter<A, Moving> {
-    let clock = Moving { nanos: Arc::new(AtomicU64::new(START)), step };
+    let clock = Moving::new(START, step);
     let limiter = RateLimiter::with_clock(algorithm, clock);
     limiter.clock().nanos.store(START, Ordering::Relaxed);
     limiter

@@ -6,6 +6,8 @@
 //! missed by two changes would be looked for forever: the models find it as one that does not end.
 #![cfg(loom)]
 
+mod moving;
+
 use std::{
     hash::{BuildHasher, Hasher},
     time::Duration,
@@ -18,32 +20,14 @@ use loom::{
     },
     thread,
 };
+use moving::Moving;
 use tollgate::{
-    Carry, Clock, Decision, FixedWindow, Headroom, KeyedLimiter, Limiter, Live, Quota, RateLimiter, SlidingWindow,
-    Timestamp, TokenBucket, Undo,
+    Carry, Decision, FixedWindow, Headroom, KeyedLimiter, Limiter, Live, Quota, RateLimiter, SlidingWindow, Timestamp,
+    TokenBucket, Undo,
     algorithm::{Adjustable, Rule},
 };
 
 const START: u64 = 1_000_000;
-
-/// The model's clock: each reading is a step later.
-#[derive(Clone)]
-struct Moving {
-    nanos: Arc<AtomicU64>,
-    step: u64,
-}
-
-impl Moving {
-    fn new(step: u64) -> Self {
-        Self { nanos: Arc::new(AtomicU64::new(START)), step }
-    }
-}
-
-impl Clock for Moving {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(self.nanos.fetch_add(self.step, Ordering::Relaxed))
-    }
-}
 
 /// A hash is the key: models must not differ from run to run.
 #[derive(Clone, Copy, Default)]
@@ -80,12 +64,17 @@ fn quota(units: u64) -> Quota {
 }
 
 fn one<A: Adjustable>(quota: Quota, step: u64) -> Arc<One<A>> {
-    Arc::new(RateLimiter::with_clock(Live::new(quota).unwrap(), Moving::new(step)))
+    Arc::new(RateLimiter::with_clock(Live::new(quota).unwrap(), Moving::new(START, step)))
 }
 
 /// A table of one set with two slots.
 fn table<A: Adjustable>(quota: Quota) -> Arc<Table<A>> {
-    Arc::new(KeyedLimiter::with_clock_and_hasher(Live::new(quota).unwrap(), 1, Moving::new(1), Identity::default()))
+    Arc::new(KeyedLimiter::with_clock_and_hasher(
+        Live::new(quota).unwrap(),
+        1,
+        Moving::new(START, 1),
+        Identity::default(),
+    ))
 }
 
 fn left(decision: Decision) -> u64 {

@@ -6,37 +6,18 @@
 //! The clock is an atomic that moves with each reading, also with the one by which something is put back.
 #![cfg(loom)]
 
+mod moving;
+
 use std::{hash::BuildHasher, time::Duration};
 
 use loom::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread,
 };
-use tollgate::{Clock, KeyedLimiter, Limiter, Quota, RateLimiter, Reserve, Timestamp, TokenBucket, Undo};
+use moving::Moving;
+use tollgate::{KeyedLimiter, Limiter, Quota, RateLimiter, Reserve, Timestamp, TokenBucket, Undo};
 
 const START: u64 = 1_000;
-
-/// The model's clock: each reading is a step later.
-#[derive(Clone)]
-struct Moving {
-    nanos: Arc<AtomicU64>,
-    step: u64,
-}
-
-impl Moving {
-    fn new(step: u64) -> Self {
-        Self { nanos: Arc::new(AtomicU64::new(START)), step }
-    }
-}
-
-impl Clock for Moving {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(self.nanos.fetch_add(self.step, Ordering::Relaxed))
-    }
-}
 
 type Tokens = RateLimiter<TokenBucket, Moving>;
 
@@ -76,7 +57,7 @@ fn audit(times: impl IntoIterator<Item = Option<u64>>, limit: u64) {
 /// One thread does this with its limiter while another checks, and then it is looked at what is left.
 fn while_another_checks(limit: u64, step: u64, act: fn(&Tokens)) {
     model(3, move || {
-        let limiter = Arc::new(RateLimiter::with_clock(in_40(limit), Moving::new(step)));
+        let limiter = Arc::new(RateLimiter::with_clock(in_40(limit), Moving::new(START, step)));
         let others = limiter.clone();
         let other = thread::spawn(move || [check(&*others), check(&*others)]);
         act(&limiter);
@@ -98,7 +79,7 @@ fn cancelling_puts_back_nothing_of_others() {
 #[test]
 fn bookings_cancelled_by_two_threads_leave_what_was_there() {
     model(3, || {
-        let limiter = Arc::new(RateLimiter::with_clock(in_a_second(3), Moving::new(1)));
+        let limiter = Arc::new(RateLimiter::with_clock(in_a_second(3), Moving::new(START, 1)));
         let others = limiter.clone();
         let other = thread::spawn(move || drop((&*others).reserve(2, Duration::MAX).unwrap()));
         let one = (&*limiter).reserve(3, Duration::MAX).unwrap();
@@ -117,7 +98,7 @@ fn bookings_cancelled_by_two_threads_leave_what_was_there() {
 fn what_is_undone_past_the_ledger_is_not_put_back_twice() {
     model(3, || {
         // A unit every 20 ns, of 4.
-        let clock = Moving::new(1);
+        let clock = Moving::new(START, 1);
         let bucket = TokenBucket::new(Quota::new(4, Duration::from_nanos(80))).unwrap();
         let limiter = Arc::new(RateLimiter::with_clock(bucket, clock.clone()));
         let (_, taken) = limiter.take(2).unwrap();
@@ -139,7 +120,7 @@ fn what_is_undone_past_the_ledger_is_not_put_back_twice() {
 #[test]
 fn what_a_reset_forgets_is_not_put_back() {
     model(3, || {
-        let limiter = Arc::new(RateLimiter::with_clock(in_a_second(2), Moving::new(1)));
+        let limiter = Arc::new(RateLimiter::with_clock(in_a_second(2), Moving::new(START, 1)));
         let others = limiter.clone();
         let other = thread::spawn(move || {
             others.reset();
@@ -181,7 +162,7 @@ impl std::hash::Hasher for Last {
 fn a_key_is_booked_and_cancelled_while_it_is_checked() {
     model(2, || {
         let limiter: KeyedLimiter<u64, _, _, _> =
-            KeyedLimiter::with_clock_and_hasher(in_40(1), 1, Moving::new(10), AsItself);
+            KeyedLimiter::with_clock_and_hasher(in_40(1), 1, Moving::new(START, 10), AsItself);
         let limiter = Arc::new(limiter);
         let others = limiter.clone();
         let other = thread::spawn(move || check(&others.key(&1)));
