@@ -22,8 +22,15 @@ pub(crate) struct Config {
     pub(crate) keys: usize,
 }
 
+/// Each has some 23 bytes, twice: 46 GB.
+const MOST_KEYS: usize = 1_000_000_000;
+
 impl Config {
     pub(crate) fn from_env() -> Result<Self, Box<dyn Error>> {
+        let keys = or("TOLLGATE_KEYS", "100000")?;
+        if !(1..=MOST_KEYS).contains(&keys) {
+            return Err(format!("TOLLGATE_KEYS: {keys}; use 1 to {MOST_KEYS}").into());
+        }
         Ok(Self {
             pepper: env::var("TOLLGATE_PEPPER").map_err(|error| {
                 format!("TOLLGATE_PEPPER: {error}; set it to 16 or more random bytes, as of `openssl rand -hex 32`")
@@ -33,7 +40,7 @@ impl Config {
             flush: Duration::from_secs(or::<u64>("TOLLGATE_FLUSH_SECONDS", "5")?.max(1)),
             address_limit: or("TOLLGATE_ADDRESS_LIMIT", "100")?,
             service_limit: or("TOLLGATE_SERVICE_LIMIT", "10000")?,
-            keys: or("TOLLGATE_KEYS", "100000")?,
+            keys,
         })
     }
 }
