@@ -225,6 +225,27 @@ fn nobody_makes_a_key_that_can_do_more_than_theirs() {
     assert_eq!(issue(&service, &clerk, &json!({ "owner": "acme", "scopes": "items:read" })).status, 201);
 }
 
+/// A service in which nobody can ever issue a key again.
+#[test]
+fn there_is_always_somebody_who_can_issue_keys() {
+    let folder = Folder::new("nobody");
+    let seeded = Service::command(&folder).args(["seed", "2"]).output().expect("it can be run");
+    assert!(seeded.status.success());
+    let service = Service::start(&folder, 60);
+    let first = service.admin.clone().expect("keys without the scope are no administrators");
+    let revoke = Request::new("POST", &format!("/admin/keys/{}/revoke", &first["tg_demo_".len()..][..16])).key(&first);
+    assert_eq!(service.send(&revoke).status, 204);
+    service.terminate();
+
+    let service = Service::start(&folder, 60);
+    let second = service.admin.clone().expect("the last administrator was revoked");
+    let short = json!({ "owner": "temp", "scopes": "admin:*", "expires_in_seconds": 3600 });
+    assert_eq!(issue(&service, &first, &short).status, 401);
+    assert_eq!(issue(&service, &second, &short).status, 201);
+    service.terminate();
+    assert_eq!(Service::start(&folder, 60).admin, None);
+}
+
 /// A key that lives for ever as its expiry was misspelt, or an owner that fills the memory.
 #[test]
 fn what_is_asked_for_is_taken_whole_or_refused() {
@@ -281,6 +302,7 @@ fn what_is_wrong_with_the_environment_is_said() {
         ("TOLLGATE_LISTEN", "here", "TOLLGATE_LISTEN: \"here\": invalid socket address"),
         ("TOLLGATE_ADDRESS_LIMIT", "0", "TOLLGATE_ADDRESS_LIMIT: limit"),
         ("TOLLGATE_SERVICE_LIMIT", "0", "TOLLGATE_SERVICE_LIMIT: limit"),
+        ("TOLLGATE_KEYS", "18446744073709551615", "TOLLGATE_KEYS: 18446744073709551615; use 1 to"),
     ] {
         let ended = Service::command(&folder).env(name, value).stderr(Stdio::piped()).output().expect("it can be run");
         let said = String::from_utf8_lossy(&ended.stderr);

@@ -9,7 +9,7 @@ use tollgate::{
     keys::{Digester, Gate, Issued, Keyring, NewKey, Prefix, Scopes, UnixTime},
 };
 
-use crate::{config::Config, daily, database::Database, metrics, store::Store, tiers, usage::UsageLog};
+use crate::{admin, config::Config, daily, database::Database, metrics, store::Store, tiers, usage::UsageLog};
 
 /// What keys of this service begin with.
 pub(crate) const PREFIX: Prefix = Prefix::literal("tg_demo");
@@ -40,14 +40,16 @@ impl App {
         Ok(Self { gate: Arc::new(gate), usage, metrics: metrics::install()? })
     }
 
-    /// The first key, which may do everything, if there is none yet.
+    /// A key which may do everything, if there is none by which keys can be administered: the first, or one in place of
+    /// the last, which was revoked or has expired.
     pub(crate) fn first_key(&self) -> Result<Option<Issued>, Box<dyn Error>> {
-        if self.gate.keyring().store().len() > 0 {
+        let now = UnixTime::now();
+        if self.gate.keyring().store().is_granted(admin::SCOPE, now)? {
             return Ok(None);
         }
         let key = NewKey::new(PREFIX, "admin").tier("internal").scopes(Scopes::new(["*"])?);
         let issued = self.gate.keyring().issue(key, &mut SysRng)?;
-        daily::open(self.gate.credits(), issued.record.family, &issued.record.tier, 0, UnixTime::now())?;
+        daily::open(self.gate.credits(), issued.record.family, &issued.record.tier, 0, now)?;
         Ok(Some(issued))
     }
 

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use rusqlite::Connection;
-use tollgate::keys::{KeyId, KeyStore, MemoryStore, Record, Write};
+use tollgate::keys::{KeyId, KeyStore, MemoryStore, Record, Scope, Status, UnixTime, Write};
 
 use crate::{database::Database, row};
 
@@ -52,6 +52,21 @@ impl Store {
         self.database.with(|connection| {
             let mut query = connection.prepare_cached("SELECT * FROM keys WHERE id > ?1 ORDER BY id LIMIT ?2")?;
             query.query_map((after, most), row::read)?.collect()
+        })
+    }
+
+    /// Whether a key, not counting those that were rotated, may be used for what requires `scope`. It blocks.
+    pub(crate) fn is_granted(&self, scope: Scope<'_>, now: UnixTime) -> rusqlite::Result<bool> {
+        self.database.with(|connection| {
+            let mut query = connection.prepare("SELECT * FROM keys WHERE status = ?1 AND retires_at IS NULL")?;
+            let records = query.query_map([row::status_name(Status::Active)], row::read)?;
+            for record in records {
+                let record = record?;
+                if record.scopes.grants(scope) && record.expires_at.is_none_or(|expiry| now < expiry) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         })
     }
 
