@@ -9,7 +9,7 @@ use http_body::{Body, SizeHint};
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The target, as the client has written it.
+    /// The target, as the client has written it; or what a router has left of it, as axum's `nest` takes its prefix off.
     pub uri: &'a Uri,
     /// The headers. Those that a client sends can say anything.
     pub headers: &'a HeaderMap,

@@ -45,7 +45,8 @@ pub struct TextError {
 }
 
 impl Policy {
-    /// Counts each key alone: everybody has the quota of the limiter.
+    /// Counts each key alone: everybody has the quota of the limiter, whose keys are those of the identity, as the table of
+    /// [`identity`](crate::identity) lists them: `KeyedLimiter::<IpKey, _>` for a client's address.
     ///
     /// The name is told to clients.
     ///
@@ -66,7 +67,8 @@ impl Policy {
         Self::of(name, EachKey { identity, limiter: limiter.into() })
     }
 
-    /// Counts all requests together.
+    /// Counts all requests together. A limiter that is not a [`RateLimiter`], as a composite, is for
+    /// [`custom`](Self::custom).
     ///
     /// # Errors
     ///

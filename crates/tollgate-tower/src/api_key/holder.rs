@@ -13,7 +13,24 @@ use crate::{
 /// The owner of the key that a request came with: all of their keys are counted together.
 ///
 /// It is known behind an [`ApiKeyLayer`](crate::ApiKeyLayer), whose store keeps an `M` with each key. In front of one, a
-/// request has not this identity.
+/// request has not this identity. Mind the order: of axum's `layer`s, the one that is added last is in front.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use axum::{Router, routing::get};
+/// use tollgate::{KeyedLimiter, Quota, TokenBucket};
+/// use tollgate_tower::{ApiKeyLayer, KeyOwner, Policy, RateLimitLayer, identity::ClientAddress};
+/// # use tollgate::keys::{Digester, Gate, Keyring, MemoryStore};
+/// # let gate = Arc::new(Gate::new(Keyring::new(Digester::plain(), MemoryStore::<()>::new())));
+///
+/// let bucket = TokenBucket::new(Quota::per_minute(100))?;
+/// let owners = KeyedLimiter::<Arc<str>, _>::with_capacity(bucket, 10_000);
+/// let limits = RateLimitLayer::new([Policy::keyed("owner", KeyOwner::new(), owners)?])?;
+/// let keys = ApiKeyLayer::new(gate, ClientAddress::peer());
+/// let app: Router = Router::new().route("/", get(async || "hello")).layer(limits).layer(keys);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// ```
 /// use http::Request;

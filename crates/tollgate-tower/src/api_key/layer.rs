@@ -36,6 +36,9 @@ use crate::{
 /// | the store is unavailable | 503 | | `UNAVAILABLE` |
 /// | without the address | that of [`Unidentified`] | | `INVALID_ARGUMENT`, or `INTERNAL` |
 ///
+/// A request is to come through one layer only: by two, one in front of all routes and one with the scopes of some, it is
+/// verified, charged and counted twice.
+///
 /// The body is a [`Problem`](crate::Problem). Nothing passes because the gate could not say: there is no way to open it.
 ///
 /// The gate looks keys up on the thread that serves the request. Its store must not block for long: have the records in

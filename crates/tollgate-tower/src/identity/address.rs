@@ -9,7 +9,22 @@ use crate::RequestHead;
 
 /// The other end of the connection, as an extension of the request, for servers that do not tell it in another way.
 ///
-/// With the feature `axum`, axum's `ConnectInfo<SocketAddr>` does as well.
+/// With the feature `axum`, axum's `ConnectInfo<SocketAddr>` does as well. For all others, something in front of the layers
+/// here must insert it. tonic, for one, has an extension of its own, of which this makes ours:
+///
+/// ```
+/// use tollgate_tower::identity::PeerAddr;
+/// use tonic::transport::{Server, server::TcpConnectInfo};
+/// # let limits = tower::layer::util::Identity::new();
+///
+/// let tell_peer = tower::util::MapRequestLayer::new(|mut request: http::Request<tonic::body::Body>| {
+///     if let Some(peer) = request.extensions().get().and_then(TcpConnectInfo::remote_addr) {
+///         request.extensions_mut().insert(PeerAddr(peer));
+///     }
+///     request
+/// });
+/// let server = Server::builder().layer(tell_peer).layer(limits);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
@@ -39,7 +54,9 @@ pub struct ClientAddress {
 }
 
 impl ClientAddress {
-    /// The other end of the connection.
+    /// The other end of the connection, as the server tells it: axum only if it is served with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`, others by a [`PeerAddr`]. If the server does not, each request
+    /// is refused, with 500.
     #[must_use]
     pub const fn peer() -> Self {
         Self { proxies: None, prefix: IpKey::DEFAULT_PREFIX }

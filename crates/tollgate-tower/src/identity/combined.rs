@@ -9,7 +9,8 @@ use crate::RequestHead;
 #[derive(Clone, Copy)]
 pub struct By<F>(F);
 
-/// Counts a request as what `key` says.
+/// Counts a request as what `key` says, which is not borrowed from the request: a `String`, say, as the key of a
+/// `KeyedLimiter<String, _>`.
 pub const fn by<F, K>(key: F) -> By<F>
 where
     F: Fn(&RequestHead<'_>) -> Result<K, Unidentified> + Send + Sync + 'static,

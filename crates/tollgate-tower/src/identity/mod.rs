@@ -50,6 +50,10 @@ use crate::RequestHead;
 /// assert_eq!(tenant.key(&RequestHead::from(&request)), Ok(Some("acme".to_owned())));
 /// # Ok::<(), http::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say who a request is counted as",
+    note = "a closure does if it is wrapped: `identity::by(|request| ..)`"
+)]
 pub trait Identity: Send + Sync + 'static {
     /// What is counted: the key of a [`KeyedLimiter`](tollgate::KeyedLimiter).
     type Key: Hash;

@@ -14,7 +14,7 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tollgate::{ManualClock, Quota};
 use tollgate_tower::identity::PeerAddr;
-use tonic::Code;
+use tonic::{Code, transport::server::TcpConnectInfo};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -60,7 +60,15 @@ async fn tonic_and_its_client() {
     let (_reporter, health) = tonic_health::server::health_reporter();
     let limits = layer([global("calls", Quota::new(2, secs(5)), &clock)]);
     let incoming = tonic::transport::server::TcpIncoming::from(listener);
-    let router = tonic::transport::Server::builder().layer(limits).add_service(health);
+    let tell_peer = tower::util::MapRequestLayer::new(|mut request: Request<tonic::body::Body>| {
+        if let Some(peer) = request.extensions().get().and_then(TcpConnectInfo::remote_addr) {
+            request.extensions_mut().insert(PeerAddr(peer));
+        }
+        request
+    });
+    let clients = layer([per_client(100)]);
+    let server_of = tonic::transport::Server::builder();
+    let router = server_of.layer(tell_peer).layer(clients).layer(limits).add_service(health);
     tokio::spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
 
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{server}")).unwrap().connect().await.unwrap();
