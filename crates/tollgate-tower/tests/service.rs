@@ -335,6 +335,32 @@ fn a_restart_gives_no_second_day() {
     assert!(wait <= 86_400, "{wait}");
 }
 
+/// A rotation that has lost a race leaves a revoked key of the tier at that time, which is the family's no more.
+#[test]
+fn a_restart_goes_by_the_tier_of_the_key_that_is_used() {
+    let folder = Folder::new("orphan");
+    let service = Service::start(&folder, 60);
+    let admin = service.admin.clone().expect("the first start prints a key");
+    let asked = json!({ "owner": "acme", "scopes": "items:read", "tier": "premium" });
+    let (id, key) = issued(&service, &admin, &asked);
+    assert_eq!(items(&service, &key).status, 200);
+    service.terminate();
+    let connection = rusqlite::Connection::open(folder.0.join("service.sqlite")).expect("the file is there");
+    for orphan in ["0000000000000000", "zzzzzzzzzzzzzzzz"] {
+        let copy = format!(
+            "INSERT INTO keys SELECT '{orphan}', prefix, scheme, digest, owner, family, 'basic', scopes, 'revoked',
+                                     not_before, expires_at, retires_at, version FROM keys WHERE id = '{id}'"
+        );
+        assert_eq!(connection.execute(&copy, ()).expect("nobody else has it"), 1);
+    }
+    let used = format!("UPDATE usage SET allowed = 5000 WHERE id = '{id}'");
+    assert_eq!(connection.execute(&used, ()).expect("nobody else has it"), 1);
+    drop(connection);
+
+    let service = Service::start(&folder, 60);
+    assert_eq!(items(&service, &key).status, 200, "a premium key has 100,000 a day, and not 1,000");
+}
+
 /// A limit that hangs on the key would be had again with each key.
 #[test]
 fn reports_are_limited_by_owner() {

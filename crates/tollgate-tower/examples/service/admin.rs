@@ -197,15 +197,18 @@ async fn change_tier(
     let tier = tiers::named(&asked.tier).ok_or(Error::Tier)?;
     let listed = blocking(move || {
         let keyring = app.gate.keyring();
-        // The day's quota is the family's, which goes by the tier of its newest key.
-        let record = keyring.store().get(&id)?.ok_or(Error::NoSuchKey)?;
-        if record.status == Status::Revoked || record.retires_at.is_some() {
-            return Err(Error::Replaced);
-        }
+        // The day's quota is the family's, which goes by the tier of its newest key. Asked here, as it may be rotated just now.
+        let mut is_replaced = false;
         keyring.change(&id, |record| {
-            record.tier = tier.name.into();
+            is_replaced = record.status == Status::Revoked || record.retires_at.is_some();
+            if !is_replaced {
+                record.tier = tier.name.into();
+            }
             Ok(())
         })?;
+        if is_replaced {
+            return Err(Error::Replaced);
+        }
         let record = keyring.store().get(&id)?.ok_or(Error::NoSuchKey)?;
         daily::change_tier(app.gate.credits(), record.family, tier.name, UnixTime::now())?;
         Ok(Listed::from(&*record))

@@ -70,11 +70,17 @@ impl Store {
         })
     }
 
-    /// The families of keys with the names of their tiers, that of the key which has not retired being the last. It blocks.
+    /// The families of keys with the names of their tiers, the last being that of the key which is used: one that is not
+    /// revoked, and has not retired, or not for as long as the others. It blocks.
     pub(crate) fn families(&self) -> rusqlite::Result<Vec<(KeyId, String)>> {
         self.database.with(|connection| {
-            let mut query = connection.prepare("SELECT family, tier FROM keys ORDER BY retires_at IS NULL")?;
-            query.query_map([], |row| Ok((row::parsed(row, "family")?, row.get("tier")?)))?.collect()
+            let mut query = connection
+                .prepare("SELECT family, tier FROM keys ORDER BY status = ?1, retires_at IS NULL, retires_at")?;
+            query
+                .query_map([row::status_name(Status::Active)], |row| {
+                    Ok((row::parsed(row, "family")?, row.get("tier")?))
+                })?
+                .collect()
         })
     }
 

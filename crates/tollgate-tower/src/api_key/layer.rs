@@ -42,7 +42,8 @@ use crate::{
 /// The body is a [`Problem`](crate::Problem). Nothing passes because the gate could not say: there is no way to open it.
 ///
 /// The gate looks keys up on the thread that serves the request. Its store must not block for long: have the records in
-/// memory, or a copy of them there.
+/// memory, or a copy of them there. It only reads: that a key's digest is of an older scheme, the grant tells the handler, and
+/// [`Gate::upgrade`] stores the new one.
 ///
 /// ```
 /// # use std::sync::Arc;
