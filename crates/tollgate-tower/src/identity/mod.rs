@@ -42,12 +42,15 @@ use crate::RequestHead;
 /// use http::Request;
 /// use tollgate_tower::{RequestHead, identity::{Header, Identity, Unidentified, by}};
 ///
-/// let tenant = by(|request: &RequestHead<'_>| match request.uri.host() {
-///     Some(host) => Ok(host.split('.').next().map(str::to_owned)),
-///     None => Err(Unidentified::absent("host")),
+/// const TENANTS: [&str; 2] = ["acme", "globex"];
+///
+/// // The first part of the path, if there is such a tenant.
+/// let tenant = by(|request| {
+///     let told = request.uri.path().split('/').nth(1);
+///     TENANTS.into_iter().find(|&known| Some(known) == told).ok_or_else(|| Unidentified::absent("known tenant"))
 /// });
-/// let request = Request::get("http://acme.example/").body(())?;
-/// assert_eq!(tenant.key(&RequestHead::from(&request)), Ok(Some("acme".to_owned())));
+/// let request = Request::get("/acme/orders").body(())?;
+/// assert_eq!(tenant.key(&RequestHead::from(&request)), Ok("acme"));
 /// # Ok::<(), http::Error>(())
 /// ```
 #[diagnostic::on_unimplemented(
