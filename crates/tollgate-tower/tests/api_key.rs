@@ -664,6 +664,7 @@ fn events_say_why_and_not_by_which_key() {
     for (line, [level, reason]) in lines.iter().zip(expected) {
         assert!(line.contains(level) && line.contains(reason), "{line}");
     }
+    assert!(lines[3].contains("the server does not know the peer's address"), "{text}");
     for secret in [key.id().as_str(), stranger.id().as_str(), "tg_test", "192.0.2.77", "db-7"] {
         assert!(!text.contains(secret), "{text}");
     }

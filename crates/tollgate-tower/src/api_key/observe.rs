@@ -11,23 +11,24 @@ pub(super) fn allowed() {
 }
 
 pub(super) fn refused<E>(refusal: &Refusal<E>) {
-    tell(reason(refusal), matches!(refusal, Refusal::Unavailable(_)));
+    tell(reason(refusal), matches!(refusal, Refusal::Unavailable(_)), None);
 }
 
 pub(super) fn unidentified(error: &Unidentified) {
-    tell("unidentified", error.status().is_server_error());
+    tell("unidentified", error.status().is_server_error(), Some(error));
 }
 
-fn tell(reason: &'static str, is_servers_fault: bool) {
+/// Of an error of the store nothing is told, as it may name the key.
+fn tell(reason: &'static str, is_servers_fault: bool, unidentified: Option<&Unidentified>) {
     #[cfg(not(all(feature = "metrics", feature = "tracing")))]
-    let _ = (reason, is_servers_fault);
+    let _ = (reason, is_servers_fault, unidentified);
 
     #[cfg(feature = "metrics")]
     metrics::counter!("tollgate_keys_refused_total", "reason" => reason).increment(1);
 
     #[cfg(feature = "tracing")]
     if is_servers_fault {
-        tracing::error!(reason, "key refused");
+        tracing::error!(reason, error = unidentified.map(tracing::field::display), "key refused");
     } else {
         tracing::debug!(reason, "key refused");
     }
