@@ -98,18 +98,20 @@ impl Dialect {
                         place.insert(structured(standing, reset));
                     }
                     Entry::Occupied(_) => {
-                        if is_tightest(headers, &RATE_LIMIT, standing.remaining, least_remaining) {
+                        if is_tightest(headers, &RATE_LIMIT, standing.remaining, least_remaining, structured_reset) {
                             headers.insert(RATE_LIMIT, structured(standing, reset));
                         }
                     }
                 }
             }
-            Self::ThreeFields => write_three(headers, RATE_LIMIT_THREE, standing, reset),
-            Self::XSeconds => write_three(headers, X_RATE_LIMIT_THREE, standing, reset),
+            Self::ThreeFields => write_three(headers, RATE_LIMIT_THREE, standing, reset, RATE_LIMIT_THREE.2),
+            Self::XSeconds => write_three(headers, X_RATE_LIMIT_THREE, standing, reset, X_RATE_LIMIT_THREE.2),
             Self::XEpoch => {
                 // The end of a second that has begun: who waits until then has waited long enough.
                 let since_1970 = calendar().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                write_three(headers, X_RATE_LIMIT_THREE, standing, seconds(since_1970.saturating_add(standing.reset)));
+                let at = seconds(since_1970.saturating_add(standing.reset));
+                // The time is not the number of `Retry-After`: whoever has that is taken to have refused.
+                write_three(headers, X_RATE_LIMIT_THREE, standing, at, header::RETRY_AFTER);
             }
             Self::None => {}
         }
@@ -144,10 +146,18 @@ fn is_tightest(
     name: &HeaderName,
     remaining: u64,
     least: impl Fn(&HeaderValue) -> Option<u64>,
+    reset: impl Fn(&HeaderMap) -> Option<&[u8]>,
 ) -> bool {
     let Some(told) = headers.get(name) else { return true };
-    // What it says when it refuses belongs to its `Retry-After`.
-    !headers.contains_key(header::RETRY_AFTER) && least(told).is_none_or(|told| remaining < told)
+    // What it says when it refuses belongs to its `Retry-After`, which is when it resets. That of a handler is of something
+    // else.
+    let has_refused = headers.get(header::RETRY_AFTER).is_some_and(|after| reset(headers) == Some(after.as_bytes()));
+    !has_refused && least(told).is_none_or(|told| remaining < told)
+}
+
+/// The parameter at the end of a `RateLimit`: as it is written here, the reset.
+fn structured_reset(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(RATE_LIMIT)?.as_bytes().rsplit(|&byte| byte == b'=').next()
 }
 
 /// The text of a header while it is written: one policy fits, however long its name.
@@ -210,9 +220,16 @@ fn value(text: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-fn write_three(headers: &mut HeaderMap, Three(limit, remaining, reset): Three, standing: Standing<'_>, at: u64) {
+/// `seconds` is the header that says in how many seconds what was told resets.
+fn write_three(
+    headers: &mut HeaderMap,
+    Three(limit, remaining, reset): Three,
+    standing: Standing<'_>,
+    at: u64,
+    seconds: HeaderName,
+) {
     let least = |told: &HeaderValue| told.to_str().ok()?.parse().ok();
-    if is_tightest(headers, &remaining, standing.remaining, least) {
+    if is_tightest(headers, &remaining, standing.remaining, least, |headers| Some(headers.get(&seconds)?.as_bytes())) {
         headers.insert(limit, number(standing.limit));
         headers.insert(remaining, number(standing.remaining));
         headers.insert(reset, number(at));

@@ -198,6 +198,23 @@ async fn what_an_inner_layer_says_when_it_refuses_stays() {
     assert_eq!(refused.list("ratelimit-policy").len(), 2);
 }
 
+/// A job that is not done yet says when to ask again, which is not that a limit was reached.
+#[tokio::test]
+async fn a_handler_that_says_when_to_retry_hides_no_limit() {
+    let handler = async || ([("retry-after", "30")], "working on it");
+    for (dialect, header, left) in [
+        (Dialect::Structured, "ratelimit", r#""x";r=1;t=86400"#),
+        (Dialect::ThreeFields, "ratelimit-remaining", "1"),
+        (Dialect::XSeconds, "x-ratelimit-remaining", "1"),
+    ] {
+        let clock = ManualClock::new();
+        let [outer, inner] = [2, 9].map(|limit| layer([window("x", Quota::per_day(limit), &clock)]).dialect(dialect));
+        let server = serve(Router::new().route("/", route(handler)).layer(inner).layer(outer)).await;
+        let answer = get(server, "/").await;
+        assert_eq!((answer.header("retry-after"), answer.header(header)), (Some("30"), Some(left)), "{dialect:?}");
+    }
+}
+
 #[tokio::test]
 async fn headers_of_a_handler_are_not_there_twice() {
     // As a proxy has them that passes on what another server has said.
