@@ -48,7 +48,7 @@ pub enum Dialect {
 /// What is left of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing<'a> {
-    /// The policy's name.
+    /// The policy's name, as it is written in a header.
     pub(crate) policy: &'a str,
     /// The most units that can be left.
     pub(crate) limit: u64,
@@ -130,7 +130,7 @@ fn add_policies(headers: &mut HeaderMap, policies: HeaderValue) {
             place.insert(policies);
         }
         Entry::Occupied(mut told) => {
-            let mut all = Text::from_slice(policies.as_bytes());
+            let mut all = Line::from_slice(policies.as_bytes());
             for behind in told.iter() {
                 all.extend_from_slice(b", ");
                 all.extend_from_slice(behind.as_bytes());
@@ -160,51 +160,39 @@ fn structured_reset(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(RATE_LIMIT)?.as_bytes().rsplit(|&byte| byte == b'=').next()
 }
 
-/// The text of a header while it is written: one policy fits, however long its name.
-type Text = SmallVec<[u8; 192]>;
+/// A header while it is written: one policy fits, however long its name.
+type Line = SmallVec<[u8; 192]>;
 
 /// `"name";r=1;t=2`, in one allocation.
 fn structured(standing: Standing<'_>, reset: u64) -> HeaderValue {
-    let mut text = Text::new();
-    push_string(&mut text, standing.policy);
-    push_parameter(&mut text, b";r=", standing.remaining);
-    push_parameter(&mut text, b";t=", reset);
-    value(&text)
+    let mut line = Line::from_slice(standing.policy.as_bytes());
+    push_parameter(&mut line, b";r=", standing.remaining);
+    push_parameter(&mut line, b";t=", reset);
+    value(&line)
 }
 
-/// `"one";q=1;w=2, "other";q=3;w=4;qu="bytes"`.
+/// `"one";q=1;w=2, "other";q=3;w=4;qu="bytes"`, of names and units as they are written in a header.
 pub(crate) fn policies<'a>(list: impl Iterator<Item = (&'a str, Quota, Option<&'a str>)>) -> HeaderValue {
-    let mut text = Text::new();
+    let mut line = Line::new();
     for (name, quota, unit) in list {
-        if !text.is_empty() {
-            text.extend_from_slice(b", ");
+        if !line.is_empty() {
+            line.extend_from_slice(b", ");
         }
-        push_string(&mut text, name);
-        push_parameter(&mut text, b";q=", quota.limit());
-        push_parameter(&mut text, b";w=", seconds(quota.period()));
+        line.extend_from_slice(name.as_bytes());
+        push_parameter(&mut line, b";q=", quota.limit());
+        push_parameter(&mut line, b";w=", seconds(quota.period()));
         if let Some(unit) = unit {
-            text.extend_from_slice(b";qu=");
-            push_string(&mut text, unit);
+            line.extend_from_slice(b";qu=");
+            line.extend_from_slice(unit.as_bytes());
         }
     }
-    value(&text)
+    value(&line)
 }
 
-/// A string of a structured field. What cannot be in one, [`Policy`](crate::Policy) has refused.
-fn push_string(text: &mut Text, string: &str) {
-    text.push(b'"');
-    for byte in string.bytes() {
-        if matches!(byte, b'"' | b'\\') {
-            text.push(b'\\');
-        }
-        text.push(byte);
-    }
-    text.push(b'"');
-}
-
-fn push_parameter(text: &mut Text, name: &[u8], number: u64) {
-    text.extend_from_slice(name);
-    text.extend_from_slice(itoa::Buffer::new().format(number.min(LARGEST)).as_bytes());
+#[inline]
+fn push_parameter(line: &mut Line, name: &[u8; 3], number: u64) {
+    line.extend_from_slice(name);
+    line.extend_from_slice(itoa::Buffer::new().format(number.min(LARGEST)).as_bytes());
 }
 
 /// The largest integer of a structured field.
@@ -238,30 +226,28 @@ fn write_three(
 
 /// The least `r` of a `RateLimit` as it is written here; `None` if it is written in another way.
 fn least_remaining(value: &HeaderValue) -> Option<u64> {
-    let mut rest = value.to_str().ok()?;
-    let mut least: Option<u64> = None;
+    let mut rest = value.as_bytes();
+    let mut least = u64::MAX;
     loop {
-        rest = after_string(rest)?.strip_prefix(";r=")?;
-        let end = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
-        let remaining = rest[..end].parse().ok()?;
-        least = Some(least.map_or(remaining, |least| least.min(remaining)));
-        match rest.split_once(", ") {
-            Some((_, next)) => rest = next,
-            None => return least,
+        rest = after_string(rest)?.strip_prefix(b";r=")?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let remaining = str::from_utf8(&rest[..digits]).ok()?;
+        least = least.min(remaining.parse().ok()?);
+        match rest.iter().position(|&byte| byte == b',') {
+            Some(end) => rest = rest[end..].strip_prefix(b", ")?,
+            None => return Some(least),
         }
     }
 }
 
 /// What comes after the string with which `text` begins.
-fn after_string(text: &str) -> Option<&str> {
+fn after_string(text: &[u8]) -> Option<&[u8]> {
     let mut escaped = false;
-    for (index, byte) in text.strip_prefix('"')?.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return text.get(index + 2..),
-            _ => {}
-        }
-    }
-    None
+    let inside = text.strip_prefix(b"\"")?;
+    let end = inside.iter().position(|&byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    })?;
+    Some(&inside[end + 1..])
 }

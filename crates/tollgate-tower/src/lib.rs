@@ -42,6 +42,7 @@ mod observe;
 mod policy;
 mod problem;
 mod rate_limit;
+mod text;
 
 #[cfg(feature = "keys")]
 pub use api_key::{ApiKeyFuture, ApiKeyLayer, ApiKeyService, Granted, KeyFamily, KeyOwner};
@@ -51,7 +52,8 @@ pub use {
     head::{RequestHead, ResponseHead},
     identity::Identity,
     ipnet::IpNet,
-    policy::{Policy, TextError},
+    policy::Policy,
     problem::Problem,
     rate_limit::{LayerError, RateLimitFuture, RateLimitLayer, RateLimitService, Refusal},
+    text::TextError,
 };

@@ -7,7 +7,7 @@ use tollgate::{
     keyed::{Fingerprint, OneKey, PlanFor},
 };
 
-use crate::{Identity, RequestHead, identity::Unidentified};
+use crate::{Identity, RequestHead, TextError, identity::Unidentified, text::Text};
 
 /// One limit: its name, who is counted, and the limiter that counts.
 ///
@@ -32,16 +32,10 @@ use crate::{Identity, RequestHead, identity::Unidentified};
 /// ```
 #[derive(Clone)]
 pub struct Policy {
-    name: Arc<str>,
-    unit: Option<Arc<str>>,
+    pub(crate) name: Text,
+    /// What a unit is, if not a request.
+    unit: Option<Text>,
     pub(crate) counter: Arc<dyn Counter>,
-}
-
-/// A text that cannot be in a header as a string.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} cannot be sent in a header; use 1 to 64 printable ASCII characters")]
-pub struct TextError {
-    text: String,
 }
 
 impl Policy {
@@ -110,22 +104,22 @@ impl Policy {
     ///
     /// [`TextError`] unless it is of 1 to 64 printable ASCII characters.
     pub fn unit(self, unit: &str) -> Result<Self, TextError> {
-        Ok(Self { unit: Some(sendable(unit)?), ..self })
+        Ok(Self { unit: Some(Text::new(unit)?), ..self })
     }
 
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.name.plain()
     }
 
-    /// What a unit is, if not a request.
-    pub(crate) fn unit_name(&self) -> Option<&str> {
-        self.unit.as_deref()
+    /// What is told of it to those who have this quota.
+    pub(crate) fn told(&self, quota: Quota) -> (&str, Quota, Option<&str>) {
+        (self.name.quoted(), quota, self.unit.as_ref().map(|unit| &**unit.quoted()))
     }
 
     fn of(name: &str, counter: impl Counter + 'static) -> Result<Self, TextError> {
-        Ok(Self { name: sendable(name)?, unit: None, counter: Arc::new(counter) })
+        Ok(Self { name: Text::new(name)?, unit: None, counter: Arc::new(counter) })
     }
 }
 
@@ -133,12 +127,6 @@ impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy").field("name", &self.name).field("unit", &self.unit).finish_non_exhaustive()
     }
-}
-
-/// What a string of a structured field can hold ([RFC 9651, section 3.3.3](https://www.rfc-editor.org/rfc/rfc9651#section-3.3.3)).
-pub(crate) fn sendable(text: &str) -> Result<Arc<str>, TextError> {
-    let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    if printable && (1..=64).contains(&text.len()) { Ok(text.into()) } else { Err(TextError { text: text.to_owned() }) }
 }
 
 /// Who is counted by a limiter.

@@ -380,6 +380,30 @@ fn clients_are_told_of_limits() {
     assert!(setting.layer().tell("k\u{fc}", five).is_err());
 }
 
+/// The header of a tier is kept, and given to no other; nor to those that come when no more are kept.
+#[test]
+fn each_tier_is_told_its_own_limit() {
+    let day = Duration::from_secs(86_400);
+    let clock = ManualClock::new();
+    let tiers = (10..20).map(|limit| FixedWindow::new(Quota::new(limit, day)).unwrap());
+    let quotas = (0..10).fold(Quotas::new(0), |quotas, tier| quotas.with_tier(tier.to_string(), tier));
+    let limit = RecordLimiter::with_clock(HangOn::Family, tiers, quotas, 100, clock).unwrap();
+    let gate = Arc::new(Gate::new(Keyring::new(Digester::plain(), Store::default())).limit(limit));
+    let layer = ApiKeyLayer::new(Arc::clone(&gate), ClientAddress::peer()).tell("day", day).unwrap();
+    let (address, _) = behind(layer);
+    let keys = (0..10_u64).map(|tier| {
+        let new = NewKey::new(PREFIX, "acme").tier(tier.to_string());
+        gate.keyring().issue(new, &mut ChaCha20Rng::seed_from_u64(tier)).unwrap().key
+    });
+    let keys: Vec<ApiKey> = keys.collect();
+    for _ in 0..2 {
+        for (limit, key) in (10..).zip(&keys) {
+            let told = format!(r#""day";q={limit};w=86400"#);
+            assert_eq!(with_key(key).send(address).header("ratelimit-policy"), Some(&*told));
+        }
+    }
+}
+
 /// Waiting does not help, so it is not 429.
 #[test]
 fn what_costs_more_than_ever_passes_is_forbidden() {

@@ -9,11 +9,14 @@ use tollgate::{
 };
 use tower_layer::Layer;
 
-use super::{ApiKeyService, told::Named};
+use super::{
+    ApiKeyService,
+    told::{Named, NamedLimits},
+};
 use crate::{
     Dialect, RequestHead, TextError,
     identity::{Identity, Unidentified},
-    policy::sendable,
+    text::Text,
 };
 
 /// API keys in front of a service: a [`Gate`] is asked about each request.
@@ -104,7 +107,7 @@ pub(super) struct Asks<S: KeyStore> {
     pub(super) cost: Option<Arc<Cost>>,
     pub(super) status: Option<Arc<Status<S::Error>>>,
     pub(super) now: Arc<Now>,
-    pub(super) named: Arc<[Named]>,
+    pub(super) named: Arc<NamedLimits>,
     pub(super) dialect: Dialect,
 }
 
@@ -130,7 +133,7 @@ impl<S: KeyStore> ApiKeyLayer<S> {
             cost: None,
             status: None,
             now: Arc::new(UnixTime::now),
-            named: Arc::new([]),
+            named: Arc::default(),
             dialect: Dialect::default(),
         };
         Self { asks: Arc::new(asks) }
@@ -202,8 +205,8 @@ impl<S: KeyStore> ApiKeyLayer<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn tell(self, name: &str, window: Duration) -> Result<Self, TextError> {
-        let named = Named { name: sendable(name)?, window };
-        Ok(self.with(|asks| asks.named = asks.named.iter().cloned().chain([named]).collect()))
+        let named = Named { name: Text::new(name)?, window };
+        Ok(self.with(|asks| asks.named = Arc::new(asks.named.and(named))))
     }
 
     /// Clients are told of limits in these headers.

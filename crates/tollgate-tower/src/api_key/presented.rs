@@ -1,9 +1,6 @@
 //! Where in a request a key may be: in two headers, and nowhere else.
 
-use http::{
-    HeaderMap, HeaderName,
-    header::{AUTHORIZATION, Entry},
-};
+use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 use tollgate::keys::{Presented, bearer};
 
 /// The key that came in the header of that `name`, or as the bearer token of `Authorization`.
@@ -17,12 +14,9 @@ pub(super) fn presented<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Presen
 
 /// Marks what may hold a key, so that nobody who prints the headers prints it, and HTTP/2 does not index it.
 pub(super) fn mark_sensitive(headers: &mut HeaderMap, name: &HeaderName) {
-    for name in [name, &AUTHORIZATION] {
-        // Most requests have only one of them, and looking is cheaper than an entry.
-        if headers.contains_key(name)
-            && let Entry::Occupied(mut values) = headers.entry(name)
-        {
-            values.iter_mut().for_each(|value| value.set_sensitive(true));
+    for (of, value) in headers {
+        if of == name || of == AUTHORIZATION {
+            value.set_sensitive(true);
         }
     }
 }

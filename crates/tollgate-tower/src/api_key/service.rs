@@ -75,7 +75,7 @@ where
             _ => None,
         };
         let asked = self.status.as_ref().map(|status| status(refusal));
-        let mut response = refused::answer(refusal, asked, &self.scopes, limited.map(|(named, _)| &*named.name));
+        let mut response = refused::answer(refusal, asked, &self.scopes, limited.map(|(named, _)| named.name.plain()));
         if let Some((named, denied)) = limited {
             Told::denied(named, denied, now).write(self.dialect, response.headers_mut());
         }

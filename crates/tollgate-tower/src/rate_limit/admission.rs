@@ -129,9 +129,7 @@ impl Rules {
     /// What the header of all policies says of these seats.
     fn tell(&self, parts: &PartsOf<'_>) -> HeaderValue {
         let list = self.policies.iter().zip(parts);
-        dialect::policies(
-            list.map(|(policy, part)| (policy.name(), policy.counter.quota(part.seat), policy.unit_name())),
-        )
+        dialect::policies(list.map(|(policy, part)| policy.told(policy.counter.quota(part.seat))))
     }
 
     /// Settles what `admission` has cost, and tells of it in the headers of the response.
@@ -171,7 +169,7 @@ impl Rules {
 
     fn write<B>(&self, response: &mut Response<B>, left: Left, told: impl FnOnce() -> Option<HeaderValue>) {
         let Left { policy, limit, remaining, reset } = left;
-        let standing = Standing { policy: self.policies[policy].name(), limit, remaining, reset };
+        let standing = Standing { policy: self.policies[policy].name.quoted(), limit, remaining, reset };
         self.dialect.write(response.headers_mut(), standing, told, &*self.calendar);
     }
 }

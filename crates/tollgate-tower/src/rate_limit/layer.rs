@@ -114,7 +114,7 @@ impl RateLimitLayer {
         let quotas: Option<Vec<_>> = policies.iter().map(|policy| policy.counter.fixed_quota()).collect();
         let told = quotas.map(|quotas| {
             let list = policies.iter().zip(quotas);
-            dialect::policies(list.map(|(policy, quota)| (policy.name(), quota, policy.unit_name())))
+            dialect::policies(list.map(|(policy, quota)| policy.told(quota)))
         });
         let rules = Rules {
             policies,
