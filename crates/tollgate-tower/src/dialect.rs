@@ -7,11 +7,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{self, Entry},
 };
-use smallvec::SmallVec;
 use tollgate::Quota;
 
 /// The headers that tell clients of limits.
@@ -130,12 +130,14 @@ fn add_policies(headers: &mut HeaderMap, policies: HeaderValue) {
             place.insert(policies);
         }
         Entry::Occupied(mut told) => {
-            let mut all = Line::from_slice(policies.as_bytes());
+            let length = told.iter().map(|behind| b", ".len() + behind.len()).sum::<usize>();
+            let mut all = Vec::with_capacity(policies.len() + length);
+            all.extend_from_slice(policies.as_bytes());
             for behind in told.iter() {
                 all.extend_from_slice(b", ");
                 all.extend_from_slice(behind.as_bytes());
             }
-            told.insert(HeaderValue::from_bytes(&all).unwrap_or(policies));
+            told.insert(HeaderValue::from_maybe_shared(Bytes::from(all)).unwrap_or(policies));
         }
     }
 }
@@ -160,39 +162,34 @@ fn structured_reset(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(RATE_LIMIT)?.as_bytes().rsplit(|&byte| byte == b'=').next()
 }
 
-/// A header while it is written: one policy fits, however long its name.
-type Line = SmallVec<[u8; 192]>;
-
 /// `"name";r=1;t=2`, in one allocation.
 fn structured(standing: Standing<'_>, reset: u64) -> HeaderValue {
-    let mut line = Line::from_slice(standing.policy.as_bytes());
-    push_parameter(&mut line, b";r=", standing.remaining);
-    push_parameter(&mut line, b";t=", reset);
-    value(&line)
+    let (mut remaining, mut after) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let remaining = remaining.format(standing.remaining.min(LARGEST));
+    value([standing.policy, ";r=", remaining, ";t=", after.format(reset.min(LARGEST))].concat())
 }
 
 /// `"one";q=1;w=2, "other";q=3;w=4;qu="bytes"`, of names and units as they are written in a header.
 pub(crate) fn policies<'a>(list: impl Iterator<Item = (&'a str, Quota, Option<&'a str>)>) -> HeaderValue {
-    let mut line = Line::new();
+    let mut line = String::new();
     for (name, quota, unit) in list {
         if !line.is_empty() {
-            line.extend_from_slice(b", ");
+            line.push_str(", ");
         }
-        line.extend_from_slice(name.as_bytes());
-        push_parameter(&mut line, b";q=", quota.limit());
-        push_parameter(&mut line, b";w=", seconds(quota.period()));
+        line.push_str(name);
+        push_parameter(&mut line, ";q=", quota.limit());
+        push_parameter(&mut line, ";w=", seconds(quota.period()));
         if let Some(unit) = unit {
-            line.extend_from_slice(b";qu=");
-            line.extend_from_slice(unit.as_bytes());
+            line.push_str(";qu=");
+            line.push_str(unit);
         }
     }
-    value(&line)
+    value(line)
 }
 
-#[inline]
-fn push_parameter(line: &mut Line, name: &[u8; 3], number: u64) {
-    line.extend_from_slice(name);
-    line.extend_from_slice(itoa::Buffer::new().format(number.min(LARGEST)).as_bytes());
+fn push_parameter(line: &mut String, name: &str, number: u64) {
+    line.push_str(name);
+    line.push_str(itoa::Buffer::new().format(number.min(LARGEST)));
 }
 
 /// The largest integer of a structured field.
@@ -200,12 +197,12 @@ const LARGEST: u64 = 999_999_999_999_999;
 
 /// A number, of at most 15 digits, in one allocation.
 pub(crate) fn number(number: u64) -> HeaderValue {
-    value(itoa::Buffer::new().format(number.min(LARGEST)).as_bytes())
+    value(itoa::Buffer::new().format(number.min(LARGEST)).to_owned())
 }
 
-/// A header value of what was written here: printable ASCII.
-fn value(text: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+/// A header value of what was written here: printable ASCII. It is not copied.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// `seconds` is the header that says in how many seconds what was told resets.

@@ -137,8 +137,8 @@ where
         match self.project().kind.project() {
             Projected::Passed { response, told } => {
                 let mut response = ready!(response.poll(context))?;
-                if let Some((told, dialect)) = told.take() {
-                    told.write(dialect, response.headers_mut());
+                if let Some((told, dialect)) = told {
+                    told.write(*dialect, response.headers_mut());
                 }
                 Poll::Ready(Ok(response.map(AnswerBody::inner)))
             }

@@ -95,11 +95,12 @@ impl Told {
         }
     }
 
-    pub(super) fn write(self, dialect: Dialect, headers: &mut HeaderMap) {
-        let Self { policy, limit, remaining, reset, policies, now } = self;
+    /// Writes the headers, once.
+    pub(super) fn write(&mut self, dialect: Dialect, headers: &mut HeaderMap) {
+        let Self { ref policy, limit, remaining, reset, ref mut policies, now } = *self;
         // The end of the second, so that who waits until then has waited long enough.
         let now = SystemTime::UNIX_EPOCH.checked_add(Duration::new(now.as_secs(), 999_999_999));
         let calendar = || now.unwrap_or(SystemTime::UNIX_EPOCH);
-        dialect.write(headers, Standing { policy: &policy, limit, remaining, reset }, || policies, &calendar);
+        dialect.write(headers, Standing { policy, limit, remaining, reset }, || policies.take(), &calendar);
     }
 }

@@ -133,15 +133,15 @@ impl Rules {
     }
 
     /// Settles what `admission` has cost, and tells of it in the headers of the response.
-    pub(super) fn conclude<B: Body>(&self, admission: Admission, response: &mut Response<B>) {
-        let Admission { mut tightest, told, charged, cost, leave } = admission;
+    pub(super) fn conclude<B: Body>(&self, admission: &mut Admission, response: &mut Response<B>) {
+        let Admission { tightest, told, charged, cost, leave } = admission;
         if let Some(settle) = &self.settle {
-            let settled = settle(&ResponseHead::from(&*response), cost);
-            if settled != cost {
-                tightest = self.settle(&charged, cost, settled, leave);
+            let settled = settle(&ResponseHead::from(&*response), *cost);
+            if settled != *cost {
+                *tightest = self.settle(charged, *cost, settled, *leave);
             }
         }
-        self.write(response, tightest, || told.or_else(|| self.told.clone()));
+        self.write(response, *tightest, || told.take().or_else(|| self.told.clone()));
     }
 
     /// Gives back or takes what is between `taken` and `settled`; what is left then.

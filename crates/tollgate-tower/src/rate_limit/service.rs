@@ -53,8 +53,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.rules.admit(&RequestHead::from(&request)) {
             Ok(admission) => {
-                let passed = Some((admission, Arc::clone(&self.rules)));
-                RateLimitFuture { state: State::Passed { future: self.inner.call(request), passed } }
+                let rules = Arc::clone(&self.rules);
+                RateLimitFuture { state: State::Passed { future: self.inner.call(request), admission, rules } }
             }
             Err(response) => RateLimitFuture { state: State::Refused { response: Some(response) } },
         }
@@ -78,7 +78,7 @@ pin_project! {
 pin_project! {
     #[project = StatePinned]
     enum State<F> {
-        Passed { #[pin] future: F, passed: Option<(Admission, Arc<Rules>)> },
+        Passed { #[pin] future: F, admission: Admission, rules: Arc<Rules> },
         Refused { response: Option<Response<Bytes>> },
     }
 }
@@ -92,11 +92,9 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(Ok(match self.project().state.project() {
-            StatePinned::Passed { future, passed } => {
+            StatePinned::Passed { future, admission, rules } => {
                 let mut response = ready!(future.poll(context))?;
-                if let Some((admission, rules)) = passed.take() {
-                    rules.conclude(admission, &mut response);
-                }
+                rules.conclude(admission, &mut response);
                 response.map(AnswerBody::inner)
             }
             StatePinned::Refused { response } => {
