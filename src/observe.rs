@@ -304,7 +304,8 @@ impl Counters {
 
     /// What was counted so far.
     ///
-    /// Each number is one that was right at some moment of the reading; between two of them requests may have been counted.
+    /// Each number has all that was counted before the reading began, and nothing that came after it; of what is counted meanwhile,
+    /// one may have what another has not.
     #[must_use]
     pub fn read(&self) -> Counts {
         let sum = |count: fn(&Shard) -> &AtomicU64| {
