@@ -36,6 +36,7 @@ pub mod algorithm;
 mod cell;
 mod clock;
 mod composite;
+mod counters;
 mod decision;
 mod error;
 mod headroom;
@@ -73,6 +74,7 @@ pub use {
     algorithm::{Algorithm, FixedWindow, LeakyBucket, SlidingLog, SlidingWindow, TokenBucket},
     clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
     composite::{Composite, Parts, RefusedBy},
+    counters::{Count, Counters, Counts},
     decision::{Allowed, Decision, Denied},
     error::QuotaError,
     headroom::{Headroom, Leaving},
@@ -80,7 +82,7 @@ pub use {
     lease::Lease,
     limiter::Limiter,
     live::{Carry, Live},
-    observe::{Count, Counters, Counts, Observed, Observer},
+    observe::{Observed, Observer},
     priority::Priority,
     quota::Quota,
     rate_limiter::RateLimiter,
