@@ -8,7 +8,8 @@ use crate::{Allowed, Decision, Denied, Headroom, Limiter, Timestamp, Undo};
 /// Is told what has become of each request to a limiter: what [`Limiter::observed`] takes.
 ///
 /// All methods do nothing unless they are written. They are called where the decision was made, by the thread that asked,
-/// and the request waits for them. If one panics, what was taken by then stays taken. [`Counters`] is one that counts; logs and metrics are for those who write their own.
+/// and the request waits for them. If one panics, what was taken by then stays taken. [`Counters`](crate::Counters) is one
+/// that counts; logs and metrics are for those who write their own.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
