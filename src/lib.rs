@@ -52,6 +52,7 @@ mod line;
 mod live;
 mod memory;
 mod observe;
+mod parts;
 mod priority;
 mod quota;
 mod rate_limiter;
@@ -73,7 +74,7 @@ pub use timer::TokioTimer;
 pub use {
     algorithm::{Algorithm, FixedWindow, LeakyBucket, SlidingLog, SlidingWindow, TokenBucket},
     clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
-    composite::{Composite, Parts, RefusedBy},
+    composite::{Composite, RefusedBy},
     counters::{Count, Counters, Counts},
     decision::{Allowed, Decision, Denied},
     error::QuotaError,
@@ -83,6 +84,7 @@ pub use {
     limiter::Limiter,
     live::{Carry, Live},
     observe::{Observed, Observer},
+    parts::Parts,
     priority::Priority,
     quota::Quota,
     rate_limiter::RateLimiter,
