@@ -5,14 +5,15 @@ use std::{
     cell::Cell,
     hash::{BuildHasher, Hasher, RandomState},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use tollgate::{
-    Algorithm, Decision, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, SecretState,
-    SlidingLog, SlidingWindow, Tiers, Timestamp, TokenBucket, keyed::PlanFor,
+    Algorithm, Clock, Decision, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota,
+    SecretState, SlidingLog, SlidingWindow, Tiers, Timestamp, TokenBucket, keyed::PlanFor,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -965,4 +966,31 @@ fn tier_changed<A: Algorithm + Copy>(algorithm: A) {
         Tiers::new([algorithm; 2], move |_: &u64| tier.get()).unwrap()
     };
     no_key_has_two_bursts_after_a_step_back(tiers, |_| tier.set(1));
+}
+
+/// A clock that panics if it is told to.
+#[derive(Clone, Default)]
+struct Fussy(Rc<Cell<bool>>);
+
+impl Clock for Fussy {
+    fn now(&self) -> Timestamp {
+        assert!(!self.0.get(), "no time");
+        secs(100)
+    }
+}
+
+#[test]
+fn a_clock_that_panics_while_a_key_comes_to_another_tier_loses_neither_what_it_used_nor_its_slot() {
+    let (clock, tier) = (Fussy::default(), Cell::new(0));
+    let bucket = bucket(Quota::per_second(10));
+    let tiers = Tiers::new([bucket; 2], |_: &u64| tier.get()).unwrap();
+    let limiter: KeyedLimiter<u64, _, _> = KeyedLimiter::with_clock(tiers, 1, clock.clone());
+    assert!(limiter.check_n_at(&1, 10, secs(100)).is_ok());
+    tier.set(1);
+    clock.0.set(true);
+    assert!(catch_unwind(AssertUnwindSafe(|| limiter.check_at(&1, secs(100)))).is_err());
+    clock.0.set(false);
+    assert_eq!(limiter.len(), 1);
+    assert!(limiter.check_at(&1, secs(100)).is_err(), "it had its burst a second time");
+    assert_eq!(limiter.len(), 1);
 }

@@ -556,17 +556,16 @@ impl<A: Plan> Table<A> {
             VACANT => slot.word.load(Ordering::Relaxed),
             _ => self.algorithm_of(found).recovered_word(self.place(slot), now)?,
         };
-        // Release, with the swap of the word that follows: who sees the new word sees the mark.
-        slot.fingerprint.store(BUSY, Ordering::Release);
-        let begun = begin(slot, word);
-        if begun.is_ok() && found != VACANT {
+        let mut busy = Busy::mark(slot, found);
+        let taken = begin(slot, word).ok()?;
+        if found != VACANT {
             // Before the old key can be missed.
             let group = slot.number / SLOTS / GROUP;
             self.latch(group).raise(now);
             self.counters.taken_over(group);
         }
-        slot.fingerprint.store(if begun.is_ok() { print.tagged } else { found }, Ordering::Release);
-        begun.ok().map(|taken| Taken { slot: slot.number, taken })
+        busy.then = print.tagged;
+        Some(Taken { slot: slot.number, taken })
     }
 
     /// Brings every state of the tag that there is over to what its algorithm has become: what newcomers share first, and then
@@ -604,12 +603,12 @@ impl<A: Plan> Table<A> {
         let Some(slot) = self.find(print, A::TAG_BITS) else { return false };
         let found = slot.fingerprint.load(Ordering::Relaxed);
         if found != print.tagged {
-            slot.fingerprint.store(BUSY, Ordering::Release);
+            let mut busy = Busy::mark(slot, found);
             // Whoever swaps a word of the old tag in the meantime makes this look again, and finds the new tag afterwards.
             let (to, from) = (self.algorithm_of(print.tagged), self.algorithm_of(found));
             // A word of another quota says nothing about places in line.
             let Ok(()) = self.lowered(print).breaks.count(|| to.carry_over(self.place(slot), Sole, from, &latest));
-            slot.fingerprint.store(print.tagged, Ordering::Release);
+            busy.then = print.tagged;
         }
         true
     }
@@ -788,6 +787,27 @@ where
                 self.counters.overflowed(self.group(print));
             }
         }
+    }
+}
+
+/// A slot that is marked as busy, until this is dropped; also by a panic of a clock.
+struct Busy<'a> {
+    slot: Slot<'a>,
+    /// The fingerprint that it then has.
+    then: u64,
+}
+
+impl<'a> Busy<'a> {
+    /// Release, with the swap of the word that follows: who sees the new word sees the mark.
+    fn mark(slot: Slot<'a>, then: u64) -> Self {
+        slot.fingerprint.store(BUSY, Ordering::Release);
+        Self { slot, then }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.slot.fingerprint.store(self.then, Ordering::Release);
     }
 }
 
