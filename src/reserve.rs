@@ -126,7 +126,7 @@ pub trait Reserve: Limiter {
     /// # Errors
     ///
     /// [`Denied`] if they do not pass by then; nothing is taken. `retry_after` is how long until the same would be booked:
-    /// `None` if the cost is more than the burst.
+    /// `None` if the cost is more than the burst, or time ends before.
     fn reserve(self, cost: u64, longest: Duration) -> Result<Booking<Self>, Denied>
     where
         Self: Sized,
