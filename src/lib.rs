@@ -36,6 +36,7 @@ pub mod algorithm;
 mod cell;
 mod clock;
 mod composite;
+mod counters;
 mod decision;
 mod error;
 mod headroom;
@@ -51,6 +52,7 @@ mod line;
 mod live;
 mod memory;
 mod observe;
+mod parts;
 mod priority;
 mod quota;
 mod rate_limiter;
@@ -72,7 +74,8 @@ pub use timer::TokioTimer;
 pub use {
     algorithm::{Algorithm, FixedWindow, LeakyBucket, SlidingLog, SlidingWindow, TokenBucket},
     clock::{Clock, CoarseClock, ManualClock, MonotonicClock},
-    composite::{Composite, Parts, RefusedBy},
+    composite::{Composite, RefusedBy},
+    counters::{Count, Counters, Counts},
     decision::{Allowed, Decision, Denied},
     error::QuotaError,
     headroom::{Headroom, Leaving},
@@ -80,7 +83,8 @@ pub use {
     lease::Lease,
     limiter::Limiter,
     live::{Carry, Live},
-    observe::{Count, Counters, Counts, Observed, Observer},
+    observe::{Observed, Observer},
+    parts::Parts,
     priority::Priority,
     quota::Quota,
     rate_limiter::RateLimiter,

@@ -218,6 +218,7 @@ impl<L: Limiter> Line<L> {
     ///
     /// It sleeps by `timer`, and runs on any executor. It comes into line when it is first polled. It may be dropped at any
     /// time: then it has taken nothing, and the next one is called. Whoever is ready to wait for ever says [`Duration::MAX`].
+    /// If it is woken only after its deadline, it still passes if it may by then.
     ///
     /// # Errors
     ///

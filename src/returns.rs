@@ -66,8 +66,16 @@ impl Returns {
     pub(crate) fn count<T>(&self, lower: impl FnOnce() -> T) -> T {
         // The swap of the word, which comes after, releases this.
         self.begun.fetch_add(1, Ordering::AcqRel);
-        let done = lower();
-        self.ended.fetch_add(1, Ordering::AcqRel);
-        done
+        let _ended = Ended(&self.ended);
+        lower()
+    }
+}
+
+/// Counts that something has ended, also if it was by a panic of a clock.
+struct Ended<'a>(&'a AtomicU64);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
     }
 }

@@ -242,7 +242,8 @@ impl<'a> Ring<'a> {
                 if let Ok(view) = self.view(word, latest) {
                     let count = self.written(word, view.gone + left.min(view.in_use()));
                     if self.give_up_oldest(word, count).is_ok() {
-                        left -= count - view.gone;
+                        // Less than are gone, where a refund at an earlier time is just taking one of those back.
+                        left -= count.saturating_sub(view.gone);
                     }
                 }
             }

@@ -5,13 +5,15 @@ use std::{
     cell::Cell,
     hash::{BuildHasher, Hasher, RandomState},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use tollgate::{
-    Algorithm, Decision, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, SecretState,
-    SlidingLog, SlidingWindow, Tiers, Timestamp, TokenBucket,
+    Algorithm, Clock, Decision, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota,
+    SecretState, SlidingLog, SlidingWindow, Tiers, Timestamp, TokenBucket, keyed::PlanFor,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -922,4 +924,73 @@ fn a_key_that_comes_to_another_tier_at_an_earlier_time_regains_nothing_twice() {
     holds([Quota::per_hour(10), Quota::per_second(1_000).burst(10)].map(|quota| TokenBucket::new(quota).unwrap()));
     holds([Quota::per_minute(10), Quota::per_second(10)].map(|quota| FixedWindow::new(quota).unwrap()));
     holds([Quota::per_minute(10), Quota::per_second(10)].map(|quota| SlidingWindow::new(quota).unwrap()));
+}
+
+/// Whether a key gets more than 10 units by one reading of the clock: in tables of 32 slots, each of which was somebody's, some
+/// have been taken over at 200 seconds, and the clock is back at 100. `meanwhile` comes after each key has taken what it can.
+fn no_key_has_two_bursts_after_a_step_back<A: PlanFor<u64>>(plan: impl Fn() -> A, meanwhile: impl Fn(&Keyed<u64, A>)) {
+    for seed in 0..20 {
+        let clock = ManualClock::new();
+        let limiter: Keyed<u64, A> =
+            KeyedLimiter::with_clock_and_hasher(plan(), 1, clock.clone(), SecretState::with_seed(seed));
+        for (keys, at) in [(100..132, 50), (0..10, 100), (200..204, 200)] {
+            clock.set(secs(at));
+            assert!(keys.into_iter().all(|key| limiter.check(&key).is_ok()));
+        }
+        clock.set(secs(100));
+        let stats = limiter.stats();
+        let take = || (0..10).map(|key| (0..20).filter(|_| limiter.check(&key).is_ok()).count()).collect::<Vec<_>>();
+        let before = take();
+        meanwhile(&limiter);
+        for (key, (before, after)) in before.into_iter().zip(take()).enumerate() {
+            assert!(before + after <= 10, "{key} got {before} and {after} with seed {seed}");
+        }
+        assert_eq!(limiter.stats().overflowed, stats.overflowed, "none of that is about what newcomers share");
+    }
+}
+
+for_all_algorithms!(after_a_step_back_no_key_in_use_is_taken_over, not_taken_over);
+
+fn not_taken_over<A: Algorithm + Copy>(algorithm: A) {
+    let newcomers = |limiter: &Keyed<u64, A>| (300..304).for_each(|key| _ = limiter.check(&key));
+    no_key_has_two_bursts_after_a_step_back(|| algorithm, newcomers);
+}
+
+for_all_algorithms!(after_a_step_back_a_key_takes_what_it_has_in_use_to_another_tier, tier_changed);
+
+fn tier_changed<A: Algorithm + Copy>(algorithm: A) {
+    let tier = Rc::new(Cell::new(0));
+    let tiers = || {
+        tier.set(0);
+        let tier = tier.clone();
+        Tiers::new([algorithm; 2], move |_: &u64| tier.get()).unwrap()
+    };
+    no_key_has_two_bursts_after_a_step_back(tiers, |_| tier.set(1));
+}
+
+/// A clock that panics if it is told to.
+#[derive(Clone, Default)]
+struct Fussy(Rc<Cell<bool>>);
+
+impl Clock for Fussy {
+    fn now(&self) -> Timestamp {
+        assert!(!self.0.get(), "no time");
+        secs(100)
+    }
+}
+
+#[test]
+fn a_clock_that_panics_while_a_key_comes_to_another_tier_loses_neither_what_it_used_nor_its_slot() {
+    let (clock, tier) = (Fussy::default(), Cell::new(0));
+    let bucket = bucket(Quota::per_second(10));
+    let tiers = Tiers::new([bucket; 2], |_: &u64| tier.get()).unwrap();
+    let limiter: KeyedLimiter<u64, _, _> = KeyedLimiter::with_clock(tiers, 1, clock.clone());
+    assert!(limiter.check_n_at(&1, 10, secs(100)).is_ok());
+    tier.set(1);
+    clock.0.set(true);
+    assert!(catch_unwind(AssertUnwindSafe(|| limiter.check_at(&1, secs(100)))).is_err());
+    clock.0.set(false);
+    assert_eq!(limiter.len(), 1);
+    assert!(limiter.check_at(&1, secs(100)).is_err(), "it had its burst a second time");
+    assert_eq!(limiter.len(), 1);
 }

@@ -8,7 +8,8 @@ use std::{
 
 use tollgate::{
     Carry, Clock, Composite, FixedWindow, Headroom, KeyedLimiter, LeakyBucket, Limiter, Live, ManualClock, Priority,
-    Quota, QuotaError, RateLimiter, SlidingWindow, Tiers, Timestamp, TokenBucket, Undo, algorithm::Adjustable,
+    Quota, QuotaError, RateLimiter, SecretState, SlidingWindow, Tiers, Timestamp, TokenBucket, Undo,
+    algorithm::Adjustable,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -373,6 +374,35 @@ fn slots_are_taken_over_after_any_number_of_changes() {
         clock.advance(SECOND);
     }
     assert_eq!(limiter.stats().overflowed, 0);
+}
+
+#[test]
+fn after_a_step_back_what_keys_have_in_use_is_brought_over() {
+    fn holds<A: Adjustable>(seed: u64) {
+        let (quota, clock) = (Quota::per_second(10), ManualClock::new());
+        let live = Live::<A>::new(quota).unwrap();
+        let limiter: KeyedLimiter<u64, _, _, _> =
+            KeyedLimiter::with_clock_and_hasher(live, 1, clock.clone(), SecretState::with_seed(seed));
+        // Each slot was somebody's, and some of the last have been taken over: there newcomers begin at 200 seconds.
+        for (keys, at) in [(100..132, 50), (0..10, 100), (200..204, 200)] {
+            clock.set(Timestamp::from_secs(at));
+            assert!(keys.into_iter().all(|key| limiter.check(&key).is_ok()));
+        }
+        clock.set(Timestamp::from_secs(100));
+        let stats = limiter.stats();
+        (0..10).for_each(|key| while limiter.check(&key).is_ok() {});
+        limiter.set_quota(Quota::per_second(11), Carry::Absolute).unwrap();
+        assert_eq!(limiter.stats().overflowed, stats.overflowed, "none of that is about what newcomers share");
+        for key in 0..10 {
+            assert!(limiter.check_n(&key, 2).is_err(), "{key} had its burst a second time with seed {seed}");
+        }
+    }
+    for seed in 0..20 {
+        holds::<FixedWindow>(seed);
+        holds::<SlidingWindow>(seed);
+        holds::<TokenBucket>(seed);
+        holds::<LeakyBucket>(seed);
+    }
 }
 
 #[test]

@@ -164,22 +164,6 @@ fn parts_have_counted_what_they_are_charged_and_what_they_refused() {
     });
 }
 
-#[test]
-fn nothing_is_lost_when_more_threads_count_than_there_are_shards() {
-    let counters = Counters::new();
-    thread::scope(|scope| {
-        for _ in 0..40 {
-            scope.spawn(|| {
-                let limiter = bucket(500).observed(&counters);
-                for _ in 0..1_000 {
-                    let _ = limiter.check();
-                }
-            });
-        }
-    });
-    assert_eq!(numbers(counters.read()), [(20_000, 20_000), (20_000, 20_000), (0, 0)]);
-}
-
 /// One that panics when it is told of a refusal.
 struct Fussy;
 

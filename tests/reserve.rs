@@ -2,16 +2,17 @@
 #![cfg(not(loom))]
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tollgate::{
-    Decision, Headroom, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, RateLimiter, Reserve, Tiers, Timestamp,
-    TokenBucket, Undo,
+    Clock, Decision, Headroom, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota, RateLimiter, Reserve, Tiers,
+    Timestamp, TokenBucket, Undo,
 };
 
 type Tokens = RateLimiter<TokenBucket, ManualClock>;
@@ -353,4 +354,28 @@ fn a_booking_that_moves_ahead_keeps_its_time_and_those_behind_it_do_not_wait_for
     behind.cancel();
     booking.cancel();
     assert_eq!(limiter.peek_n(0).unwrap().remaining, 10);
+}
+
+/// A clock that panics if it is told to.
+struct Fussy<'a>(&'a ManualClock, &'a AtomicBool);
+
+impl Clock for Fussy<'_> {
+    fn now(&self) -> Timestamp {
+        assert!(!self.1.load(Ordering::Relaxed), "no time");
+        self.0.now()
+    }
+}
+
+#[test]
+fn after_an_undo_that_a_clock_has_cut_short_bookings_are_cancelled_to_the_last_unit() {
+    let (clock, panics) = (ManualClock::starting_at(Timestamp::from_secs(1_000)), AtomicBool::new(false));
+    let limiter = RateLimiter::with_clock(TokenBucket::new(Quota::per_second(10)).unwrap(), Fussy(&clock, &panics));
+    let (_, taken) = limiter.take(10).unwrap();
+    panics.store(true, Ordering::Relaxed);
+    assert!(catch_unwind(AssertUnwindSafe(|| limiter.undo(taken, 10))).is_err());
+    panics.store(false, Ordering::Relaxed);
+    let booking = (&limiter).reserve(5, Duration::from_secs(1)).unwrap();
+    clock.advance(millis(500));
+    drop(booking);
+    assert_eq!(left(&limiter), 5);
 }

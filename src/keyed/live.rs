@@ -69,7 +69,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S> KeyedLimiter<K, A, C, S> {
         carry: Carry,
     ) -> Result<(), QuotaError> {
         live.change(quota, carry, || {
-            self.table.bring_over(tag, |place, floor| live.bring_over(place, || self.clock.now().max(floor)));
+            self.table.bring_over(tag, |place| live.bring_over(place, || self.clock.now()));
         })
     }
 }

@@ -458,7 +458,7 @@ impl<A: Plan> Table<A> {
                 return Ok(done);
             }
             let held = self.lock(print);
-            if !self.adopt(print, || held.floor(latest())) {
+            if !self.adopt(print, &latest) {
                 return Err(held);
             }
         }
@@ -493,7 +493,7 @@ impl<A: Plan> Table<A> {
         let mut decision = algorithm.peek_shared(self.shared(print), self.begun, cost, leave, at);
         let mut taken = None;
         if decision.is_ok() && cost > 0 {
-            taken = self.settle(print, at, |slot, word| {
+            taken = self.settle(print, now, |slot, word| {
                 algorithm.begin(self.place(slot), word, (self.shared(print), self.begun), cost, at)
             });
             if taken.is_none() {
@@ -508,7 +508,8 @@ impl<A: Plan> Table<A> {
     }
 
     /// Gives the key a free slot, if there is one, whose word was found to be what `begin` is told, and which begins as that
-    /// makes it.
+    /// makes it. By `now`, the time that was read, and not by the later one at which the key may have to begin: by that one a
+    /// key has recovered that was checked after the clock had stepped back, and is in use.
     fn settle<T>(
         &self,
         print: Print,
@@ -555,24 +556,23 @@ impl<A: Plan> Table<A> {
             VACANT => slot.word.load(Ordering::Relaxed),
             _ => self.algorithm_of(found).recovered_word(self.place(slot), now)?,
         };
-        // Release, with the swap of the word that follows: who sees the new word sees the mark.
-        slot.fingerprint.store(BUSY, Ordering::Release);
-        let begun = begin(slot, word);
-        if begun.is_ok() && found != VACANT {
+        let mut busy = Busy::mark(slot, found);
+        let taken = begin(slot, word).ok()?;
+        if found != VACANT {
             // Before the old key can be missed.
             let group = slot.number / SLOTS / GROUP;
             self.latch(group).raise(now);
             self.counters.taken_over(group);
         }
-        slot.fingerprint.store(if begun.is_ok() { print.tagged } else { found }, Ordering::Release);
-        begun.ok().map(|taken| Taken { slot: slot.number, taken })
+        busy.then = print.tagged;
+        Some(Taken { slot: slot.number, taken })
     }
 
     /// Brings every state of the tag that there is over to what its algorithm has become: what newcomers share first, and then
-    /// slot by slot. `act` is told the time before which no newcomer begins there.
+    /// slot by slot.
     ///
     /// Newcomers wait while it is at their sets. Whoever finds a slot brought over finds what is shared brought over as well.
-    pub(super) fn bring_over(&self, tag: u64, act: impl Fn(Place<'_>, Timestamp)) {
+    pub(super) fn bring_over(&self, tag: u64, act: impl Fn(Place<'_>)) {
         let groups = self.sets.div_ceil(GROUP);
         for group in 0..groups {
             let latch = self.latch(group);
@@ -580,7 +580,7 @@ impl<A: Plan> Table<A> {
             let shared = self.shared_by(group, tag as usize);
             // 0 says that no newcomer ever had to share it.
             if shared.word.load(Ordering::Relaxed) != 0 {
-                act(shared, latch.floor());
+                act(shared);
             }
         }
         for group in 0..groups {
@@ -590,7 +590,7 @@ impl<A: Plan> Table<A> {
                 let slot = self.slot(number);
                 let found = slot.fingerprint.load(Ordering::Relaxed);
                 if found != VACANT && tag_of::<A>(found) == tag {
-                    act(self.place(slot), latch.floor());
+                    act(self.place(slot));
                 }
             }
         }
@@ -603,12 +603,12 @@ impl<A: Plan> Table<A> {
         let Some(slot) = self.find(print, A::TAG_BITS) else { return false };
         let found = slot.fingerprint.load(Ordering::Relaxed);
         if found != print.tagged {
-            slot.fingerprint.store(BUSY, Ordering::Release);
+            let mut busy = Busy::mark(slot, found);
             // Whoever swaps a word of the old tag in the meantime makes this look again, and finds the new tag afterwards.
             let (to, from) = (self.algorithm_of(print.tagged), self.algorithm_of(found));
             // A word of another quota says nothing about places in line.
             let Ok(()) = self.lowered(print).breaks.count(|| to.carry_over(self.place(slot), Sole, from, &latest));
-            slot.fingerprint.store(print.tagged, Ordering::Release);
+            busy.then = print.tagged;
         }
         true
     }
@@ -742,7 +742,7 @@ where
             Ok(allowed) if cost > 0 => {
                 let begin =
                     |slot: Slot<'_>, word| algorithm::begin_booked(rule, self.place(slot), word, shared, &request);
-                if let Some(taken) = self.settle(print, at, begin) {
+                if let Some(taken) = self.settle(print, now, begin) {
                     Ok((allowed, Some(taken)))
                 } else {
                     let decision = rule.check_shared(shared.0, self.begun, cost, leave, at);
@@ -782,11 +782,32 @@ where
         if let Err(held) = self.with_slot(print, || clock.now().max(now), charge) {
             let (shared, at) = ((self.shared(print), self.begun), held.floor(now));
             let begin = |slot: Slot<'_>, word| algorithm::begin_charged(rule, self.place(slot), word, shared, cost, at);
-            if cost > 0 && self.settle(print, at, begin).is_none() {
+            if cost > 0 && self.settle(print, now, begin).is_none() {
                 algorithm::charge_shared(rule, shared, cost, at);
                 self.counters.overflowed(self.group(print));
             }
         }
+    }
+}
+
+/// A slot that is marked as busy, until this is dropped; also by a panic of a clock.
+struct Busy<'a> {
+    slot: Slot<'a>,
+    /// The fingerprint that it then has.
+    then: u64,
+}
+
+impl<'a> Busy<'a> {
+    /// Release, with the swap of the word that follows: who sees the new word sees the mark.
+    fn mark(slot: Slot<'a>, then: u64) -> Self {
+        slot.fingerprint.store(BUSY, Ordering::Release);
+        Self { slot, then }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.slot.fingerprint.store(self.then, Ordering::Release);
     }
 }
 

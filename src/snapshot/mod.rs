@@ -58,7 +58,8 @@
 //! state was read is not in it. Take it once no more requests are let in, or know that a restart gives back what was
 //! admitted since.
 //!
-//! A booking that is open counts as in use, like what was admitted; it cannot be closed in the next process.
+//! A booking that is open, and what a [`Lease`](crate::Lease) has in hand, count as in use, like what was admitted; neither can
+//! be put back in the next process.
 //!
 //! A [`KeyedSnapshot`] has the secret seeds of the hasher, by which keys are found again, and fingerprints of the keys: **it
 //! is as confidential as the seeds in memory are.** Who reads it can make keys that share limits or crowd each other
