@@ -30,7 +30,8 @@ use crate::{Allowed, Headroom, Limiter, Timer, Timestamp, sync::Mutex};
 ///
 /// It works for every [`Limiter`]: all algorithms, one key of a keyed limiter, a [`Composite`](crate::Composite),
 /// [`leaving`](Limiter::leaving) some for others. A line is for one limiter: there must be one line for each key that is
-/// waited for. With a leaky bucket, one waits until it is one's turn, so its delays are over when one passes.
+/// waited for, of a key that [shares](crate::keyed::OneKey::of) its limiter where the line must outlive a borrow. With a
+/// leaky bucket, one waits until it is one's turn, so its delays are over when one passes.
 ///
 /// What asks the limiter by itself is not in line, and takes what the first in line waits for. The line is fair among those
 /// in it.

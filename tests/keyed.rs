@@ -7,13 +7,18 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
 use tollgate::{
     Algorithm, Clock, Decision, FixedWindow, IpKey, KeyedLimiter, LeakyBucket, Limiter, ManualClock, Quota,
-    SecretState, SlidingLog, SlidingWindow, Tiers, Timestamp, TokenBucket, keyed::PlanFor,
+    SecretState, SlidingLog, SlidingWindow, Tiers, Timestamp, TokenBucket,
+    keyed::{OneKey, PlanFor},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -453,6 +458,18 @@ mod collisions {
         assert!(passed > 3_000, "{passed} of 4,096 found room");
         assert!((0..4_096).all(|key| limiter.check(&key).is_err()));
     }
+}
+
+/// What shares its limiter is counted with what borrows it, in the tier of its key, and can go to another thread.
+#[test]
+fn a_key_that_shares_its_limiter_is_that_key() {
+    let tiers = Tiers::new([2, 5].map(|limit| bucket(Quota::per_day(limit))), |key: &u64| (*key % 2) as usize).unwrap();
+    let limiter: Arc<Keyed<u64, _>> = Arc::new(KeyedLimiter::with_clock(tiers, 100, ManualClock::new()));
+    let shared = OneKey::of(Arc::clone(&limiter), &7);
+    assert!(limiter.check(&7).is_ok());
+    let left = thread::spawn(move || shared.check_n(3).map(|allowed| (allowed.limit, allowed.remaining)));
+    assert_eq!(left.join().unwrap(), Ok((5, 1)));
+    assert_eq!(limiter.peek_n(&7, 0).unwrap().remaining, 1);
 }
 
 mod fingerprints {

@@ -60,7 +60,7 @@ trait Subject: Kept + Copy + 'static {
     fn key_booker<'a>() -> Option<Booker<'a, Key<'a, Self>>>;
 }
 
-type Key<'a, A> = tollgate::keyed::OneKey<'a, u64, A, ManualClock, tollgate::SecretState>;
+type Key<'a, A> = tollgate::keyed::OneKey<&'a KeyedLimiter<u64, A, ManualClock>>;
 
 macro_rules! subjects {
     ($($algorithm:ident: $kind:ident, $oracle:ty, $new:expr, $booker:expr, $most:expr;)+) => {$(

@@ -149,7 +149,7 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
         self.table.bytes()
     }
 
-    /// One key as a [`Limiter`](crate::Limiter).
+    /// One key as a [`Limiter`](crate::Limiter), which borrows this; [`OneKey::of`] makes one that shares it.
     ///
     /// ```
     /// use tollgate::{KeyedLimiter, Limiter, ManualClock, Quota, TokenBucket};
@@ -162,20 +162,20 @@ impl<K: ?Sized, A: Plan, C: Clock, S: BuildHasher> KeyedLimiter<K, A, C, S> {
     /// assert_eq!(alice.peek_n(0).unwrap().remaining, 2);
     /// # Ok::<(), tollgate::QuotaError>(())
     /// ```
-    pub fn key<Q>(&self, key: &Q) -> OneKey<'_, K, A, C, S>
+    pub fn key<Q>(&self, key: &Q) -> OneKey<&Self>
     where
         K: Borrow<Q>,
         Q: Hash + ?Sized,
         A: PlanFor<Q>,
     {
-        OneKey { limiter: self, print: self.print(key) }
+        OneKey::of(self, key)
     }
 
     /// The key of this [`Fingerprint`], which a [`key`](Self::key) of this limiter has given, as a
     /// [`Limiter`](crate::Limiter).
     ///
     /// With [`Tiers`](crate::Tiers), the key is in the tier that it was in then.
-    pub fn key_of(&self, fingerprint: Fingerprint) -> OneKey<'_, K, A, C, S> {
+    pub fn key_of(&self, fingerprint: Fingerprint) -> OneKey<&Self> {
         OneKey { limiter: self, print: fingerprint.0.kept_clear(A::TAG_BITS) }
     }
 

@@ -1,10 +1,20 @@
 //! One key of a keyed limiter, as a limiter.
 
-use core::time::Duration;
+use core::{
+    borrow::Borrow,
+    hash::{BuildHasher, Hash},
+    ops::Deref,
+    time::Duration,
+};
 
 #[cfg(feature = "std")]
 use super::table::Taken;
-use super::{KeyedLimiter, plan::Plan, print::Print, table::TakenOf};
+use super::{
+    KeyedLimiter,
+    plan::{Plan, PlanFor},
+    print::Print,
+    table::TakenOf,
+};
 use crate::{Algorithm, Allowed, Clock, Decision, Denied, Headroom, Limiter, Quota, Timestamp, Undo, undo};
 #[cfg(feature = "std")]
 use crate::{
@@ -15,19 +25,41 @@ use crate::{
 
 /// One key of a [`KeyedLimiter`], as a [`Limiter`]: what [`KeyedLimiter::key`] returns.
 ///
-/// It borrows the limiter, and has hashed the key once. It takes no slot; it is the same whether the key has one or not.
-pub struct OneKey<'a, K: ?Sized, A, C, S> {
-    pub(super) limiter: &'a KeyedLimiter<K, A, C, S>,
+/// It has hashed the key once, and borrows the limiter or shares it, as `H` says. It takes no slot; it is the same whether the
+/// key has one or not.
+#[derive(Clone, Copy)]
+pub struct OneKey<H> {
+    pub(super) limiter: H,
     pub(super) print: Print,
 }
 
-impl<K: ?Sized, A, C, S> Clone for OneKey<'_, K, A, C, S> {
-    fn clone(&self) -> Self {
-        *self
+impl<H, K: ?Sized, A: Plan, C: Clock, S: BuildHasher> OneKey<H>
+where
+    H: Deref<Target = KeyedLimiter<K, A, C, S>>,
+{
+    /// That `key` of `limiter`, which it keeps: with an `Arc` of it, the key can be moved to a task or a thread.
+    ///
+    /// ```
+    /// use std::{sync::Arc, thread, time::Duration};
+    /// use tollgate::{KeyedLimiter, Line, Quota, TokenBucket, WaitError, keyed::OneKey};
+    ///
+    /// let bucket = TokenBucket::new(Quota::per_second(100).burst(2))?;
+    /// let limiter: Arc<KeyedLimiter<String, _>> = Arc::new(KeyedLimiter::with_capacity(bucket, 10_000));
+    /// let line = Line::new(OneKey::of(Arc::clone(&limiter), "alice"), 100);
+    /// let waiting = thread::spawn(move || line.wait_blocking(1, Duration::from_secs(1)).is_ok());
+    /// assert!(waiting.join().unwrap());
+    /// # Ok::<(), tollgate::QuotaError>(())
+    /// ```
+    pub fn of<Q>(limiter: H, key: &Q) -> Self
+    where
+        K: Borrow<Q>,
+        Q: Hash + ?Sized,
+        A: PlanFor<Q>,
+    {
+        let print = limiter.print(key);
+        Self { limiter, print }
     }
 }
-
-impl<K: ?Sized, A, C, S> Copy for OneKey<'_, K, A, C, S> {}
 
 /// Which key of a [`KeyedLimiter`] it is, without the key and without the limiter: to come back to it later.
 ///
@@ -53,7 +85,10 @@ impl core::fmt::Debug for Fingerprint {
     }
 }
 
-impl<K: ?Sized, A: Plan, C, S> OneKey<'_, K, A, C, S> {
+impl<H, K: ?Sized, A: Plan, C, S> OneKey<H>
+where
+    H: Deref<Target = KeyedLimiter<K, A, C, S>>,
+{
     /// Which key it is, to [come back to it](KeyedLimiter::key_of) later.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
@@ -69,13 +104,16 @@ impl<K: ?Sized, A: Plan, C, S> OneKey<'_, K, A, C, S> {
 }
 
 /// The fingerprint is not shown: it is made with the table's secret.
-impl<K: ?Sized, A: core::fmt::Debug, C, S> core::fmt::Debug for OneKey<'_, K, A, C, S> {
+impl<H> core::fmt::Debug for OneKey<H> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("OneKey").finish_non_exhaustive()
     }
 }
 
-impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
+impl<H, K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<H>
+where
+    H: Deref<Target = KeyedLimiter<K, A, C, S>>,
+{
     #[inline]
     fn now(&self) -> Timestamp {
         self.limiter.clock.now()
@@ -114,7 +152,10 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Limiter for OneKey<'_, K, A, C, S> {
     }
 }
 
-impl<K: ?Sized, A: Plan, C: Clock, S> Undo for OneKey<'_, K, A, C, S> {
+impl<H, K: ?Sized, A: Plan, C: Clock, S> Undo for OneKey<H>
+where
+    H: Deref<Target = KeyedLimiter<K, A, C, S>>,
+{
     /// Nothing, if it was taken of what newcomers share.
     type Taken = Option<TakenOf<A>>;
 
@@ -134,8 +175,9 @@ impl<K: ?Sized, A: Plan, C: Clock, S> Undo for OneKey<'_, K, A, C, S> {
 }
 
 #[cfg(feature = "std")]
-impl<K: ?Sized, A: Plan, C: Clock, S> Reserve for OneKey<'_, K, A, C, S>
+impl<H, K: ?Sized, A: Plan, C: Clock, S> Reserve for OneKey<H>
 where
+    H: Deref<Target = KeyedLimiter<K, A, C, S>>,
     A::Algorithm: Bookable,
 {
     /// Nothing, if it was taken of what newcomers share.

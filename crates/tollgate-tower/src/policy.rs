@@ -3,7 +3,7 @@
 use std::{borrow::Borrow, cell::Cell, fmt, sync::Arc};
 
 use tollgate::{
-    Algorithm, Allowed, Clock, Decision, Headroom, KeyedLimiter, Limiter, Quota, RateLimiter, SecretState, Timestamp,
+    Algorithm, Allowed, Clock, Decision, Headroom, KeyedLimiter, Limiter, Quota, RateLimiter, Timestamp,
     keyed::{Fingerprint, OneKey, PlanFor},
 };
 
@@ -224,7 +224,7 @@ where
     C: Clock + Send + Sync + 'static,
 {
     type One<'a>
-        = OneKey<'a, K, A, C, SecretState>
+        = OneKey<&'a KeyedLimiter<K, A, C>>
     where
         Self: 'a;
 
