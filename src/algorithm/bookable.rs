@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{LeakyBucket, Rule, Step, TokenBucket, most, replace, replace_saying, word_of_unseen};
+use super::{Rule, Step, most, replace, replace_saying, word_of_unseen};
 use crate::{
     Allowed, Decision, Denied, Headroom, Timestamp,
     algorithm::Answer,
@@ -36,33 +36,6 @@ pub trait Bookable: Rule {
     /// How much of the last `cost` units before the word `end` time has not reached at `latest`, as a difference of words.
     fn ahead(&self, end: u64, cost: u64, latest: Timestamp) -> u64;
 }
-
-macro_rules! bookable {
-    ($($algorithm:ident: $delays:literal),+) => {$(
-        impl Bookable for $algorithm {
-            fn book(
-                &self,
-                word: u64,
-                cost: u64,
-                leave: u64,
-                longest: Duration,
-                now: Timestamp,
-            ) -> Result<(Allowed, u64), Denied> {
-                self.bucket.book(word, cost, leave, longest, $delays, now)
-            }
-
-            fn charge(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
-                self.bucket.charge(word, cost, now)
-            }
-
-            fn ahead(&self, end: u64, cost: u64, latest: Timestamp) -> u64 {
-                self.bucket.ahead(end, cost, latest)
-            }
-        }
-    )+};
-}
-
-bookable!(TokenBucket: false, LeakyBucket: true);
 
 /// A booking, as it is asked for.
 #[derive(Clone, Copy, Debug)]

@@ -19,12 +19,8 @@
 //! - **Reference**: J. S. Turner, "New directions in communications", IEEE Communications Magazine 24 (1986). What
 //!   nginx calls `burst=n` counts on top of the request in service, and is a burst of `n + 1` here.
 
-use core::time::Duration;
-
-use super::{Adjustable, Rule, Step, bucket::Bucket};
-#[cfg(feature = "serde")]
-use crate::snapshot::{SaveWord, Shift, State};
-use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
+use super::bucket::Bucket;
+use crate::{Quota, QuotaError};
 
 /// An even flow of `limit` per `period`, with up to `burst` units in line.
 ///
@@ -98,84 +94,12 @@ impl LeakyBucket {
     }
 }
 
-impl Rule for LeakyBucket {
-    fn quota(&self) -> Quota {
-        self.quota()
-    }
-
-    fn delays(&self) -> bool {
-        true
-    }
-
-    fn fresh(&self, now: Timestamp) -> u64 {
-        self.bucket.fresh(now)
-    }
-
-    #[inline(always)]
-    fn step_leaving(&self, word: u64, cost: u64, leave: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
-        let taken = self.bucket.take(word, cost, leave, now)?;
-        Ok((self.bucket.allowed(&taken, leave, true), taken.next))
-    }
-
-    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration> {
-        self.bucket.forecast(word, ahead, cost, leave, true, now)
-    }
-
-    fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
-        self.bucket.give_back(word, cost, now)
-    }
-
-    fn undo(&self, word: u64, step: &Step, cost: u64, latest: Timestamp) -> u64 {
-        self.bucket.undo(word, step, cost, latest)
-    }
-
-    fn recovered(&self, word: u64, now: Timestamp) -> bool {
-        self.bucket.recovered(word, now)
-    }
-
-    fn unseen(&self, begun: Timestamp, now: Timestamp) -> u64 {
-        self.bucket.unseen(begun, now)
-    }
-
-    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
-        self.bucket.carry(word, &from.bucket, carry, now)
-    }
-}
-
-impl Adjustable for LeakyBucket {
-    type Words = [u64; Bucket::WORDS];
-
-    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
-        Ok(Self { bucket: Bucket::within(quota, bits)? })
-    }
-
-    fn save(&self) -> Self::Words {
-        self.bucket.save()
-    }
-
-    #[inline(always)]
-    fn restore(word: impl Fn(usize) -> u64) -> Self {
-        Self { bucket: Bucket::restore(word) }
-    }
-}
-
-#[cfg(feature = "serde")]
-impl SaveWord for LeakyBucket {
-    const NAME: &'static str = "leaky bucket";
-    const LIVE_NAME: &'static str = "live leaky bucket";
-
-    fn save_word(&self, word: u64, now: Timestamp) -> State {
-        self.bucket.save_word(word, now)
-    }
-
-    fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
-        self.bucket.load_word(state, shift)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
+    use crate::{Timestamp, algorithm::Rule};
 
     #[test]
     fn the_delay_of_a_cost_is_that_of_its_first_unit() {

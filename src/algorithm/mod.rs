@@ -16,6 +16,7 @@ mod bookable;
 mod bucket;
 pub mod fixed_window;
 pub mod leaky_bucket;
+mod of_bucket;
 pub mod sliding_log;
 pub mod sliding_window;
 pub mod token_bucket;

@@ -19,12 +19,8 @@
 //! - **Choose it** for most APIs: it forgives bursts and keeps the long-run rate exactly.
 //! - **Reference**: ITU-T I.371 (GCRA); RFC 2697 and 2698 for the token bucket of networks.
 
-use core::time::Duration;
-
-use super::{Adjustable, Rule, Step, bucket::Bucket};
-#[cfg(feature = "serde")]
-use crate::snapshot::{SaveWord, Shift, State};
-use crate::{Allowed, Carry, Denied, Quota, QuotaError, Timestamp};
+use super::bucket::Bucket;
+use crate::{Quota, QuotaError};
 
 /// A steady rate of `limit` per `period`, and up to `burst` at one instant after a pause.
 ///
@@ -113,80 +109,10 @@ impl TokenBucket {
     }
 }
 
-impl Rule for TokenBucket {
-    fn quota(&self) -> Quota {
-        self.quota()
-    }
-
-    fn fresh(&self, now: Timestamp) -> u64 {
-        self.bucket.fresh(now)
-    }
-
-    #[inline(always)]
-    fn step_leaving(&self, word: u64, cost: u64, leave: u64, now: Timestamp) -> Result<(Allowed, u64), Denied> {
-        let taken = self.bucket.take(word, cost, leave, now)?;
-        Ok((self.bucket.allowed(&taken, leave, false), taken.next))
-    }
-
-    fn forecast(&self, word: u64, ahead: u64, cost: u64, leave: u64, now: Timestamp) -> Option<Duration> {
-        self.bucket.forecast(word, ahead, cost, leave, false, now)
-    }
-
-    fn give_back(&self, word: u64, cost: u64, now: Timestamp) -> u64 {
-        self.bucket.give_back(word, cost, now)
-    }
-
-    fn undo(&self, word: u64, step: &Step, cost: u64, latest: Timestamp) -> u64 {
-        self.bucket.undo(word, step, cost, latest)
-    }
-
-    fn recovered(&self, word: u64, now: Timestamp) -> bool {
-        self.bucket.recovered(word, now)
-    }
-
-    fn unseen(&self, begun: Timestamp, now: Timestamp) -> u64 {
-        self.bucket.unseen(begun, now)
-    }
-
-    fn carry(&self, word: u64, from: &Self, carry: Carry, now: Timestamp) -> u64 {
-        self.bucket.carry(word, &from.bucket, carry, now)
-    }
-}
-
-impl Adjustable for TokenBucket {
-    type Words = [u64; Bucket::WORDS];
-
-    fn within(quota: Quota, bits: u32) -> Result<Self, QuotaError> {
-        Ok(Self { bucket: Bucket::within(quota, bits)? })
-    }
-
-    fn save(&self) -> Self::Words {
-        self.bucket.save()
-    }
-
-    #[inline(always)]
-    fn restore(word: impl Fn(usize) -> u64) -> Self {
-        Self { bucket: Bucket::restore(word) }
-    }
-}
-
-#[cfg(feature = "serde")]
-impl SaveWord for TokenBucket {
-    const NAME: &'static str = "token bucket";
-    const LIVE_NAME: &'static str = "live token bucket";
-
-    fn save_word(&self, word: u64, now: Timestamp) -> State {
-        self.bucket.save_word(word, now)
-    }
-
-    fn load_word(&self, state: &State, shift: &Shift) -> Option<u64> {
-        self.bucket.load_word(state, shift)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Timestamp, algorithm::Rule};
 
     #[test]
     fn a_recovered_bucket_is_a_fresh_one() {
