@@ -71,8 +71,12 @@ fn measure(name: &str, gate: Gate<MemoryStore>, right: bool) {
         request.extensions_mut().insert(PeerAddr(SocketAddr::from(([192, 0, 2, 1], 4711))));
         request
     };
-    let answer =
-        |request: Request<u8>| std::future::ready(Ok::<_, Infallible>(Response::new(black_box(request).into_body())));
+    let answer = |request: Request<u8>| {
+        let mut response = Response::new(black_box(request).into_body());
+        // As responses of servers have: a type at least.
+        response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        std::future::ready(Ok::<_, Infallible>(response))
+    };
     let gate = Arc::new(gate);
     let mut layer = ApiKeyLayer::new(Arc::clone(&gate), ClientAddress::peer()).requires([READ]);
     if name.ends_with("told of") {
