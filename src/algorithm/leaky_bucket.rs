@@ -10,7 +10,7 @@
 //!   requests of cost 1 depart within `d`.
 //! - **Precision**: the moment at which the bucket last was full is rounded in the caller's favour, by at most 0.47 ns and
 //!   2^-63 of the time in which it fills. By so much `d` may be longer, and a wait shorter than by the exact rate.
-//! - **Above 4 × 10^9 per second** a word cannot hold all that is spent until [the horizon](Timestamp::HORIZON), and tokens
+//! - **Above 4 × 10^9 per second** a word cannot hold all that is spent until [the horizon](crate::Timestamp::HORIZON), and tokens
 //!   are counted modulo 2^64. There a clock that steps back by more than an hour fills the bucket, each time that it
 //!   does; and a bucket that is left alone until its count comes round (213 days at 10^12 a second, half of that if it
 //!   was never used) refuses for up to an hour.
@@ -25,7 +25,7 @@ use crate::{Quota, QuotaError};
 /// An even flow of `limit` per `period`, with up to `burst` units in line.
 ///
 /// Without [`Quota::burst`] the burst is the limit. Whoever is admitted should wait for the
-/// [`delay`](Allowed::delay) before going ahead.
+/// [`delay`](crate::Allowed::delay) before going ahead.
 ///
 /// The equation, the bound and what it costs are in the documentation of [its module](self).
 ///

@@ -11,7 +11,7 @@
 //!   period.
 //! - **Precision**: the moment at which the bucket last was full is rounded in the caller's favour, by at most 0.47 ns and
 //!   2^-63 of the time in which it fills. By so much `d` may be longer, and a wait shorter than by the exact rate.
-//! - **Above 4 × 10^9 per second** a word cannot hold all that is spent until [the horizon](Timestamp::HORIZON), and tokens
+//! - **Above 4 × 10^9 per second** a word cannot hold all that is spent until [the horizon](crate::Timestamp::HORIZON), and tokens
 //!   are counted modulo 2^64. There a clock that steps back by more than an hour fills the bucket, each time that it
 //!   does; and a bucket that is left alone until its count comes round (213 days at 10^12 a second, half of that if it
 //!   was never used) refuses for up to an hour.
