@@ -255,6 +255,7 @@ fn what_is_asked_for_is_taken_whole_or_refused() {
     for (asked, status) in [
         (json!({ "owner": "acme", "expires_in": 60 }), 422),
         (json!({ "owner": "acme", "expires_in_seconds": -1 }), 422),
+        (json!({ "owner": "acme", "expires_in_seconds": 0 }), 422),
         (json!({ "owner": "" }), 422),
         (json!({ "owner": "x".repeat(201) }), 422),
         (json!({ "owner": "acme", "scopes": "items:*:x" }), 422),
@@ -291,6 +292,19 @@ fn a_database_is_of_one_process() {
     assert!(!second.status.success() && said.contains("database is locked"), "{said}");
     assert_eq!(String::from_utf8_lossy(&second.stdout), "");
     service.terminate();
+}
+
+/// By another pepper every key would be invalid, and nobody would be told why.
+#[test]
+fn another_pepper_is_refused() {
+    let folder = Folder::new("pepper");
+    Service::start(&folder, 60).terminate();
+    let mut command = Service::command(&folder);
+    let ended = command.env("TOLLGATE_PEPPER", "32 other bytes, of the same size").stderr(Stdio::piped()).output();
+    let ended = ended.expect("it can be run");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && said.contains("not the one that the database was begun with"), "{said}");
+    Service::start(&folder, 60).terminate();
 }
 
 #[test]

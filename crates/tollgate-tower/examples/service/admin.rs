@@ -1,6 +1,6 @@
 //! Routes for whoever has the scope `admin:keys`: issue, list, rotate, revoke, move to another tier, and see the usage.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -100,7 +100,7 @@ struct Issue {
     tier: String,
     #[serde(default)]
     scopes: String,
-    expires_in_seconds: Option<u64>,
+    expires_in_seconds: Option<NonZeroU64>,
 }
 
 fn basic() -> String {
@@ -122,7 +122,7 @@ async fn issue(
     let now = UnixTime::now();
     let mut new = NewKey::new(PREFIX, asked.owner).tier(tier.name).scopes(scopes);
     if let Some(seconds) = asked.expires_in_seconds {
-        new = new.expires_at(now + Duration::from_secs(seconds));
+        new = new.expires_at(now + Duration::from_secs(seconds.get()));
     }
     blocking(move || {
         let issued = app.gate.keyring().issue(new, &mut SysRng)?;

@@ -9,7 +9,7 @@ use tollgate::{
     keys::{Digester, Gate, Issued, Keyring, NewKey, Prefix, Scopes, UnixTime},
 };
 
-use crate::{admin, config::Config, daily, database::Database, metrics, store::Store, tiers, usage::UsageLog};
+use crate::{admin, config::Config, daily, database::Database, metrics, pepper, store::Store, tiers, usage::UsageLog};
 
 /// What keys of this service begin with.
 pub(crate) const PREFIX: Prefix = Prefix::literal("tg_demo");
@@ -28,6 +28,7 @@ impl App {
             Digester::peppered(1, config.pepper.as_bytes()).map_err(|error| format!("TOLLGATE_PEPPER: {error}"))?;
         let database = Database::open(&config.database)
             .map_err(|error| format!("TOLLGATE_DATABASE: {}: {error}", config.database.display()))?;
+        pepper::check(&database, &digester)?;
         let database = Arc::new(database);
         let usage = UsageLog::new(Arc::clone(&database));
         let keyring = Keyring::new(digester, Store::open(database)?);

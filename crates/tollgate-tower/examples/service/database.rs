@@ -41,6 +41,10 @@ impl Database {
                  retires_at INTEGER,
                  version    INTEGER NOT NULL
              ) STRICT, WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS pepper (
+                 scheme TEXT NOT NULL,
+                 digest BLOB NOT NULL
+             ) STRICT;
              CREATE TABLE IF NOT EXISTS usage (
                  id        TEXT NOT NULL,
                  day       INTEGER NOT NULL,

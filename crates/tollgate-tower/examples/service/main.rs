@@ -13,6 +13,7 @@ mod error;
 mod items;
 mod limits;
 mod metrics;
+mod pepper;
 mod row;
 mod seed;
 mod server;
