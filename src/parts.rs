@@ -4,8 +4,8 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use crate::Limiter;
 
-/// The limits of a [`Composite`](crate::Composite): tuples of up to eight limiters, arrays, slices and lists of them, or a struct of yours; owned
-/// or behind a reference, a `Box` or an `Arc`.
+/// The limits of a [`Composite`](crate::Composite): tuples of up to eight limiters, arrays, slices and lists of them, or a
+/// struct of yours; owned or behind a reference, a `Box` or an `Arc`.
 ///
 /// ```
 /// use tollgate::{Composite, Limiter, ManualClock, Parts, Quota, RateLimiter, SlidingWindow, TokenBucket};
