@@ -102,8 +102,8 @@ impl Counters {
 
     /// What was counted so far.
     ///
-    /// Each number has all that was counted before the reading began, and nothing that came after it; of what is counted meanwhile,
-    /// one may have what another has not.
+    /// Each number has all that was counted before the reading began, and nothing that came after it; of what is counted
+    /// meanwhile, one may have what another has not.
     #[must_use]
     pub fn read(&self) -> Counts {
         let sum = |count: fn(&Shard) -> &AtomicU64| {

@@ -6,6 +6,7 @@
 //! unknown as well; then there is the bound. A reset makes everything exact again.
 #![cfg(not(loom))]
 
+mod bound;
 // Not all of it is of use here.
 #[allow(dead_code, unused_imports)]
 mod oracle;
@@ -17,6 +18,7 @@ mod world;
 
 use std::time::Duration;
 
+use bound::{Each, Kind};
 use oracle::{
     Adjust, Answer, CompositeOracle, FixedOracle, LeavingOracle, LogOracle, Oracle, Part, QuantisedBucket,
     SlidingOracle, within_horizon,
@@ -37,15 +39,6 @@ use world::World;
 const SECOND: u64 = 1_000_000_000;
 const KEYS: usize = 3;
 const LEASES: usize = 2;
-
-/// What decides how much may pass in a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Fixed,
-    Sliding,
-    Log,
-    Bucket,
-}
 
 /// An algorithm under test.
 trait Subject: Kept + Copy + 'static {
@@ -563,16 +556,8 @@ impl<O: Oracle + 'static> Account<O> {
     /// The most that may be admitted from one time to another, both included.
     fn bound(&self, from: u128, to: u128) -> u128 {
         let limit: u128 = self.quotas.iter().map(|quota| quota.limit()).max().unwrap().into();
-        let period = self.quotas[0].period().as_nanos();
-        let windows = to / period - from / period + 1;
-        let periods = (to - from) / period + 1;
-        match self.kind {
-            Kind::Fixed => limit * windows,
-            Kind::Sliding if self.quotas.len() > 1 => limit * windows,
-            Kind::Sliding => (limit * windows).min((2 * limit - 1) * periods),
-            Kind::Log => limit * periods,
-            Kind::Bucket => self.bound_of_bucket(to - from),
-        }
+        let each = Each { limit, period: self.quotas[0].period().as_nanos(), changes: self.quotas.len() > 1 };
+        self.kind.bound(each, from, to, |time| self.bound_of_bucket(time))
     }
 
     fn bound_of_bucket(&self, time: u128) -> u128 {

@@ -19,6 +19,8 @@
 //! are in the totals.
 #![cfg(not(loom))]
 
+mod bound;
+
 use std::{
     cell::RefCell,
     sync::atomic::{AtomicU64, Ordering},
@@ -26,6 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bound::{Each, Kind};
 use tollgate::{
     Allowed, Carry, Clock, Composite, Counters, Decision, Denied, FixedWindow, Headroom, KeyedLimiter, LeakyBucket,
     Limiter, Line, Live, MonotonicClock, Priority, Quota, RateLimiter, Reserve, SlidingLog, SlidingWindow, Timestamp,
@@ -347,14 +350,6 @@ fn check_and_refund(limiter: &impl Limiter, seed: &mut u64) {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Fixed,
-    Sliding,
-    Log,
-    Bucket,
-}
-
 /// What a limiter may admit, and what it has.
 struct Account {
     name: String,
@@ -378,20 +373,15 @@ impl Account {
 
     /// The most within an interval, both ends included.
     fn bound(&self, from: u64, to: u64) -> u64 {
-        let limit = self.quota.limit();
-        let windows = Self::window(to) - Self::window(from) + 1;
-        match self.kind {
-            Kind::Fixed => limit * windows,
-            Kind::Sliding if self.changes => limit * windows,
-            Kind::Sliding => (limit * windows).min((2 * limit - 1) * ((to - from) / PERIOD + 1)),
-            Kind::Log => limit * ((to - from) / PERIOD + 1),
-            Kind::Bucket => {
-                // Who is not held up may be counted so much later, in a table that has forgotten what has recovered.
-                let time = u128::from(to - from + HELD_UP);
-                let burst = self.quota.explicit_burst().unwrap_or(limit);
-                burst + (time * u128::from(limit) / self.quota.period().as_nanos()) as u64
-            }
-        }
+        let limit = u128::from(self.quota.limit());
+        let bucket = |time| {
+            // Who is not held up may be counted so much later, in a table that has forgotten what has recovered.
+            let time = time + u128::from(HELD_UP);
+            let burst = self.quota.explicit_burst().map_or(limit, u128::from);
+            burst + time * limit / self.quota.period().as_nanos()
+        };
+        let each = Each { limit, period: PERIOD.into(), changes: self.changes };
+        self.kind.bound(each, from.into(), to.into(), bucket) as u64
     }
 
     fn is_certain(&self, taken: &Taken) -> bool {

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use rusqlite::OptionalExtension;
-use tollgate::keys::{Digest, Digester};
+use tollgate::keys::Digester;
 
 use crate::{database::Database, row};
 
@@ -15,10 +15,8 @@ const WITNESS: &[u8] = b"tg_pepper_otr1MUy6eYzk2bx0OYCONhnbcSo6uLWyGe9UpVQS0c07D
 /// Remembers the pepper of `digester` at the first start, and refuses another from then on.
 pub(crate) fn check(database: &Database, digester: &Digester) -> Result<(), Box<dyn Error>> {
     let witness = digester.read(WITNESS)?;
-    let kept = database.with(|connection| {
-        let read = |row: &rusqlite::Row<'_>| Ok(Digest::from_parts(row::parsed(row, "scheme")?, row.get("digest")?));
-        connection.query_row("SELECT scheme, digest FROM pepper", [], read).optional()
-    })?;
+    let kept = database
+        .with(|connection| connection.query_row("SELECT scheme, digest FROM pepper", [], row::digest).optional())?;
     match kept {
         Some(kept) if digester.matches(&witness, &kept) => Ok(()),
         Some(_) => {

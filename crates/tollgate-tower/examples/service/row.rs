@@ -33,7 +33,7 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
     Ok(Record {
         id: parsed(row, "id")?,
         prefix: parsed(row, "prefix")?,
-        digest: Digest::from_parts(parsed(row, "scheme")?, row.get("digest")?),
+        digest: digest(row)?,
         owner: row.get("owner")?,
         family: parsed(row, "family")?,
         tier: row.get("tier")?,
@@ -45,6 +45,11 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
         version: row.get::<_, i64>("version")?.cast_unsigned(),
         meta: (),
     })
+}
+
+/// The digest of a row's columns `scheme` and `digest`.
+pub(crate) fn digest(row: &Row<'_>) -> rusqlite::Result<Digest> {
+    Ok(Digest::from_parts(parsed(row, "scheme")?, row.get("digest")?))
 }
 
 /// The text of a column, as what it stands for.

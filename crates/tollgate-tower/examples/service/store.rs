@@ -58,11 +58,10 @@ impl Store {
     /// Whether a key, not counting those that were rotated, may be used for what requires `scope`. It blocks.
     pub(crate) fn is_granted(&self, scope: Scope<'_>, now: UnixTime) -> rusqlite::Result<bool> {
         self.database.with(|connection| {
-            let mut query = connection.prepare("SELECT * FROM keys WHERE status = ?1 AND retires_at IS NULL")?;
-            let records = query.query_map([row::status_name(Status::Active)], row::read)?;
-            for record in records {
+            let mut query = connection.prepare("SELECT * FROM keys WHERE retires_at IS NULL")?;
+            for record in query.query_map([], row::read)? {
                 let record = record?;
-                if record.scopes.grants(scope) && record.expires_at.is_none_or(|expiry| now < expiry) {
+                if record.scopes.grants(scope) && record.usable(now).is_ok() {
                     return Ok(true);
                 }
             }

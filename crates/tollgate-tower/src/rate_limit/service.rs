@@ -54,7 +54,8 @@ where
         match self.rules.admit(&RequestHead::from(&request)) {
             Ok(admission) => {
                 let rules = Arc::clone(&self.rules);
-                RateLimitFuture { state: State::Passed { future: self.inner.call(request), admission, rules } }
+                let future = self.inner.call(request);
+                RateLimitFuture { state: State::Passed { future, admission, rules: Some(rules) } }
             }
             Err(response) => RateLimitFuture { state: State::Refused { response: Some(response) } },
         }
@@ -78,7 +79,7 @@ pin_project! {
 pin_project! {
     #[project = StatePinned]
     enum State<F> {
-        Passed { #[pin] future: F, admission: Admission, rules: Arc<Rules> },
+        Passed { #[pin] future: F, admission: Admission, rules: Option<Arc<Rules>> },
         Refused { response: Option<Response<Bytes>> },
     }
 }
@@ -94,7 +95,10 @@ where
         Poll::Ready(Ok(match self.project().state.project() {
             StatePinned::Passed { future, admission, rules } => {
                 let mut response = ready!(future.poll(context))?;
-                rules.conclude(admission, &mut response);
+                // Once: what is settled twice would be given back twice.
+                if let Some(rules) = rules.take() {
+                    rules.conclude(admission, &mut response);
+                }
                 response.map(AnswerBody::inner)
             }
             StatePinned::Refused { response } => {
